@@ -161,7 +161,7 @@ package enum Decompression {
   /// refusal or a dead letter. Swift's own arrays end the process in that case too. Clients push unanswered payloads
   /// again, and a worker's claims return to the queue when their leases end.
   static func outOfMemory() -> Never {
-    fatalError("no memory left to decode a body in")
+    fatalError("out of memory: can't decode a body")
   }
 }
 

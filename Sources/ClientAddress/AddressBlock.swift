@@ -38,16 +38,16 @@ public struct AddressBlock: Sendable, Hashable {
     let isWrittenInIPv6 = (range.lowerBound..<slash).contains { text.byte($0) == .colon }
     let width = isWrittenInIPv6 ? 128 : 32
     guard let length = text.decimal(slash + 1..<range.upperBound, upTo: width) else {
-      throw InvalidAddress(expected: "a length from 0 to \(width) behind the slash", came: came())
+      throw InvalidAddress(expected: "a length from 0 to \(width) after the slash", came: came())
     }
     fixed = length + 128 - width
     guard address.bits & ~Self.mask(fixed) == 0 else {
       let meant: String
       if address.family == .ipv4, fixed < 96 {
-        meant = "an IPv4 block that is written in IPv6 has a length from 96 on"
+        meant = "an IPv4 block in IPv6 notation needs a length of at least 96"
       } else {
         let network = IPAddress(ipv6: address.bits & Self.mask(fixed))
-        meant = "\(network)/\(prefixLength) is the block, \(address) the address alone"
+        meant = "\(network)/\(prefixLength) is the block, and \(address) alone is the address"
       }
       throw InvalidAddress("\(InvalidAddress.shown(came())) has bits set beyond its first \(length): \(meant)")
     }

@@ -7,7 +7,7 @@ public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
     "Redis of the queue, if different from --redis. The same form of address; several, separated by spaces, spread the queue over them.",
-    shown: "urls", as: "that of --redis")
+    shown: "urls", as: "same as --redis")
   @Option(help: Self.queue.help) public var queue: String?
 
   private static let queueShards = Setting<Int>(
@@ -46,7 +46,7 @@ public struct QueueArguments: ParsableArguments {
 struct RedisEndpointList: SettingValue {
   let endpoints: [RedisEndpoint]
 
-  static var expectation: String { "addresses with spaces between them, each \(RedisEndpoint.expectation)" }
+  static var expectation: String { "addresses separated by spaces, each \(RedisEndpoint.expectation)" }
 
   init(setting text: String) throws(InvalidSetting) {
     var endpoints: [RedisEndpoint] = []

@@ -12,7 +12,7 @@ public struct RedisArguments: ParsableArguments {
   private static let addressMap = Setting<AddressMap>(
     "redis-address-map",
     "Translates addresses that Sentinels or cluster nodes announce, for servers behind NAT or in a container network: announced=reachable,…, where both sides are host:port, or both are hosts. Also applies to --queue.",
-    shown: "pairs", as: "all are reached as announced")
+    shown: "pairs", as: "every address is used as announced")
   @Option(help: Self.addressMap.help) public var redisAddressMap: String?
 
   private static let namespace = Setting<Namespace>(

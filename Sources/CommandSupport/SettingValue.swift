@@ -31,7 +31,7 @@ public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertibl
 }
 
 extension String: SettingValue {
-  public static var expectation: String { "a text that isn't empty" }
+  public static var expectation: String { "a non-empty text" }
 
   public init(setting text: String) throws(InvalidSetting) {
     guard !text.isEmpty else { throw InvalidSetting(expected: Self.expectation, came: text) }
@@ -118,7 +118,7 @@ extension Namespace: SettingValue {
 }
 
 extension AddressMap: SettingValue {
-  public static var expectation: String { "announced=reachable, several with commas between them" }
+  public static var expectation: String { "pairs of announced=reachable, separated by commas" }
 
   public init(setting text: String) throws(InvalidSetting) {
     do throws(InvalidAddressMap) {

@@ -41,7 +41,7 @@ public struct Settings: Sendable {
       if let expected = setting.objection(value) { throw InvalidSetting(expected: expected, came: fallback) }
       return value
     } catch {
-      preconditionFailure("the default of --\(name) is not a value of it: \(error)")  // A mistake in this source.
+      preconditionFailure("the default of --\(name) isn't valid: \(error)")  // A mistake in this source.
     }
   }
 

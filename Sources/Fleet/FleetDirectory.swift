@@ -242,7 +242,7 @@ extension FleetReading {
     guard let mark else { throw Mismatch(reason: "the time of its report is missing") }
     let decoded = try Report(json: report)
     let note = try JSONDecoder().decode(Mark.self, from: Data(mark))
-    guard decoded.name == name else { throw Mismatch(reason: "the report is of \(decoded.name)") }
+    guard decoded.name == name else { throw Mismatch(reason: "the report belongs to \(decoded.name)") }
     guard decoded.instance == note.instance else {
       throw Mismatch(reason: "the report and its time are from two instances")
     }

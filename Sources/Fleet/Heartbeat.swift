@@ -74,7 +74,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     logger.error(
       """
       the fleet's register is full of live members: this process works, but sync-status doesn't show it and \
-      sync-status wait fails on it. Run fewer and larger nodes and workers; it tries again each second
+      sync-status wait fails on it. Run fewer and larger nodes and workers; the report is retried each second
       """, metadata: ["reason": "\(error)"])
   }
 }

@@ -47,7 +47,7 @@ public enum InvalidResponseField: Error, Sendable, Equatable, CustomStringConver
     switch self {
     case .name(let name): "a field's name must be a token, and this isn't one: \(name.debugDescription)"
     case .value(let name): "the value of \(name) has a control character"
-    case .framing(let name): "\(name) is set by the machine, not by an answer"
+    case .framing(let name): "\(name) is set by the HTTP state machine, not by a response"
     }
   }
 }

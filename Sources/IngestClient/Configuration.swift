@@ -84,12 +84,12 @@ extension IngestClient {
       else {
         // The endpoint isn't shown if it may contain a secret in the wrong place.
         let mayHoldKey = endpoint.contains { "@?".contains($0) }
-        let shown = mayHoldKey ? "one with @ or ? (not shown: it may hold a key)" : "\"\(endpoint)\""
+        let shown = mayHoldKey ? "an address with @ or ? (not shown: it may contain a key)" : "\"\(endpoint)\""
         throw InvalidConfiguration("expected an endpoint like https://host/v1/events, got \(shown)")
       }
       guard url.user == nil, url.password == nil, url.query == nil else {
         throw InvalidConfiguration(
-          "expected an endpoint without user, password or query (the key is passed as key), got one with @ or ?")
+          "expected an endpoint without user, password or query (the key is passed as key), got an address with @ or ?")
       }
       try Self.check("buffer.payloads", buffer.payloads, in: 1...10_000_000)
       try Self.check("buffer.bytes", buffer.bytes, in: 1...Int.max)
@@ -114,7 +114,7 @@ extension IngestClient {
     ) throws(InvalidConfiguration) {
       guard range.contains(value) else {
         throw InvalidConfiguration(
-          "expected \(name) from \(range.lowerBound) to \(range.upperBound), not \(value)")
+          "expected \(name) from \(range.lowerBound) to \(range.upperBound), got \(value)")
       }
     }
   }

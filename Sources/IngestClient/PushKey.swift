@@ -11,7 +11,7 @@ public struct PushKey: Sendable {
   public init(_ text: some StringProtocol) throws(IngestClient.InvalidConfiguration) {
     guard (1...512).contains(text.utf8.count) else {
       throw IngestClient.InvalidConfiguration(
-        "expected a key of 1 to 512 characters, not one of \(text.utf8.count)")
+        "expected a key of 1 to 512 characters, got \(text.utf8.count)")
     }
     guard let place = text.utf8.firstIndex(where: { !(0x21...0x7E).contains($0) }) else {
       self.text = String(text)

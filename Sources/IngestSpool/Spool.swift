@@ -37,7 +37,7 @@ public final class Spool: Sendable {
   /// The part of the file that the drain has read.
   private struct Reading {
     var turns = SpoolTurns(largestTogether: EnqueueError.alwaysTakenBytes)
-    /// All rows up to this one were added to the turns.
+    /// All rows up to this number were added to the turns.
     var last: Int64 = 0
   }
 

@@ -107,7 +107,7 @@ final class DecodingRoom: Sendable {
 /// The room that the lanes of a worker share.
 struct WorkerRoom: Sendable {
   let batches: DecodingRoom
-  /// For payloads that are tried beside waiting batches.
+  /// Room for payloads that are tried while batches wait.
   let probes: DecodingRoom
 
   /// - Parameter bytes: The total of both. Two thirds are for batches.

@@ -97,7 +97,7 @@ struct APIAnswer: Sendable {
       return ByteBuffer(bytes: try encoder.encode(value) + Data("\n".utf8))
     } catch {
       // The answers have only strings, numbers and truth values, which can always be encoded.
-      preconditionFailure("an answer that is no JSON: \(error)")
+      preconditionFailure("an answer that isn't JSON: \(error)")
     }
   }
 

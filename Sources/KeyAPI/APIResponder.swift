@@ -125,7 +125,7 @@ final class APIResponder: Sendable {
       return try await set(state, of: account, request, &facts)
     default: break
     }
-    throw APIProblem(code: .notFound, message: "\(route.template): nothing answers this method")
+    throw APIProblem(code: .notFound, message: "\(route.template): no handler for this method")
   }
 
   /// - Returns: The token's line in the file of tokens.

@@ -18,7 +18,7 @@ struct Members {
     let unknown = values.keys.count { !names.contains($0) }
     guard unknown == 0 else {
       throw .invalid(
-        path.isEmpty ? "the body" : path, expected: "no other members than \(names.joined(separator: ", "))",
+        path.isEmpty ? "the body" : path, expected: "only the members \(names.joined(separator: ", "))",
         found: "\(unknown) more")
     }
     self.values = values
@@ -81,7 +81,7 @@ struct Members {
     return state
   }
 
-  /// Null removes the end, and no member leaves it.
+  /// Null removes the expiry; without the member the expiry stays.
   func expiry() throws(APIProblem) -> ExpiryChange {
     let seconds: Int64?
     switch values["expires_at"] {
@@ -94,7 +94,7 @@ struct Members {
     }
     guard let seconds else {
       throw .invalid(
-        path + "expires_at", expected: "\(ExpiryChange.expectation), or null", found: "a string that is no such time")
+        path + "expires_at", expected: "\(ExpiryChange.expectation), or null", found: "a string that isn't such a time")
     }
     return .set(seconds)
   }

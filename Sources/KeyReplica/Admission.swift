@@ -7,7 +7,7 @@
 // troubles matter for admission, only for refusals.
 //
 // A key that may have ended by Redis's clock isn't admitted without a read of that clock (see KeyExpiry). For a key
-// without an end this is one comparison of a number that is in the entry anyway.
+// without an expiry this is one comparison of a number that is in the entry anyway.
 //
 // Rejected: a deadline of the whole mirror that the driver passes to the listeners, in addition to the buckets'
 // deadlines in the table. Then the rule would be written twice, and a listener could combine a bucket's state with an
@@ -28,9 +28,9 @@ public struct HeldKey: Sendable {
   /// The time until which the key is admitted; nil if the store never answered.
   package let until: Instant?
   package let source: Source
-  /// The end of the key.
+  /// The key's expiry.
   let expiry: KeyExpiry
-  /// When Redis's clock may reach the end of the key at the earliest; nil if the key doesn't end, or if Redis's time
+  /// When Redis's clock may reach the key's expiry at the earliest; nil if it has none, or if Redis's time
   /// isn't known.
   package let mayEndAt: Instant?
 

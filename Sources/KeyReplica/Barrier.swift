@@ -39,8 +39,8 @@ struct Barrier {
     let sentAt: Instant
     /// The mirror's version when the read was sent. The store can't be behind it, unless its history went back.
     let appliedThen: UInt64
-    /// Number of replicas that must confirm the write that precedes this read. 0 if there is no such write, because the
-    /// read needs no fence.
+    /// Number of replicas that must confirm the fence: a write before this read. 0 if the read needs no fence, so that
+    /// nothing is written before it.
     let fencedBy: Int
     fileprivate var waiting: [Waiting]
     /// Questions that wait for a later source mark, which this read may bring.

@@ -2,13 +2,13 @@
 // change of the record. Two clocks could decide that: the node's or Redis's. Many nodes have many clocks, and some of
 // them are wrong, so only Redis's clock decides. Each read of the store's position brings Redis's time from the same
 // step. A key is refused as expired only by a read that was sent after the request arrived, and whose time isn't before
-// the end of the key.
+// the key's expiry.
 //
-// But an admitted request needs no read. So a node calculates from the last read when Redis's clock may reach the end
-// of a key at the earliest, on its own monotonic clock. From then on the key isn't admitted without a read. The time of
+// But an admitted request needs no read. So a node calculates from the last read when Redis's clock may reach a key's
+// expiry at the earliest, on its own monotonic clock. From then on the key isn't admitted without a read. The time of
 // day of the node plays no part. If the node's monotonic clock is too slow or stands still, the next read corrects it.
 //
-// If Redis denies the command TIME, nothing can be proven about the end of keys, and they stay admitted.
+// If Redis denies the command TIME, nothing can be proven about expiries, and the keys stay admitted.
 
 /// The time at which a key ends, as the mirror stores it. Four bytes, in a gap of the mirror's entries, so an expiry
 /// needs no memory.
@@ -30,7 +30,7 @@ struct KeyExpiry: Sendable, Hashable {
 
   var isNone: Bool { seconds == 0 }
 
-  /// Whether a clock with this time has reached the end.
+  /// Whether a clock with this time has reached the expiry.
   /// - Parameter time: In microseconds since 1970.
   func isReached(at time: UInt64) -> Bool { !isNone && UInt64(seconds) * 1_000_000 <= time }
 }
@@ -50,7 +50,7 @@ struct StoreClock: Sendable, Hashable {
     offset = Int64(time) * 1000 - sentAt.nanoseconds
   }
 
-  /// The earliest time at which Redis's clock reaches the end of a key.
+  /// The earliest time at which Redis's clock reaches a key's expiry.
   func earliest(_ expiry: KeyExpiry) -> Instant { Instant(nanoseconds: Int64(expiry.seconds) * 1_000_000_000 - offset) }
 }
 

@@ -11,7 +11,7 @@
 // exactly this form is undecodable. That is an error to report, never "no such key": in 2020 a push API treated an
 // unreadable record as absent, and answered 401 for ninety minutes.
 //
-// A record with an end has another schema, because a build that doesn't know ends must not read such a record as one
+// A record with an expiry has another schema, because a build without key expiry must not read such a record as one
 // without. Such a node refuses nobody, and such a publisher writes nothing: with the first record of schema 2, the
 // store has schema 2 as well.
 
@@ -64,9 +64,9 @@ public struct KeyRecord: Sendable, Hashable {
   /// 1 to 255 bytes of UTF-8 without control characters.
   public var account: String
 
-  /// The schema of the line of a record without an end, and of a store that has only such records.
+  /// The schema of the line of a record without an expiry, and of a store that has only such records.
   public static let schema = 1
-  /// The schema of the line of a record with an end, and of a store that has had such records.
+  /// The schema of the line of a record with an expiry, and of a store that has had such records.
   public static let schemaWithExpiry = 2
   /// A store with another schema isn't read at all.
   public static let schemas = schema...schemaWithExpiry
@@ -179,10 +179,10 @@ public struct KeyRecord: Sendable, Hashable {
         revision = versionEnd == since.count ? nil : try counter(versionEnd + 1..<since.count)
       }
       if hasExpiry {
-        guard let moment = word() else { throw UndecodableRecord("expected the end of the key, and then an account") }
+        guard let moment = word() else { throw UndecodableRecord("expected the key's expiry, and then an account") }
         guard let seconds = Self.number(moment), (0...KeyRecord.expiryLimit).contains(seconds) else {
           throw UndecodableRecord(
-            "expected the end of the key in seconds, from 0 to \(KeyRecord.expiryLimit), got \"\(shown(moment))\"")
+            "expected the key's expiry in seconds, from 0 to \(KeyRecord.expiryLimit), got \"\(shown(moment))\"")
         }
         expiresAt = seconds
       } else {

@@ -44,8 +44,8 @@ struct Mirror {
   private(set) var count = 0
   private(set) var sealed = false
   private(set) var activeCount = 0
-  /// The former contents of buckets that were read again, until the mirror is complete, with the time until which they
-  /// may be admitted.
+  /// The previous contents of buckets that were read again. Each has the time until which its keys may be admitted. All
+  /// are dropped when the mirror is complete.
   private(set) var former = FormerBuckets()
   /// Removed keys, and keys that returned, since the last call.
   private var removals: [Removal] = []

@@ -49,7 +49,7 @@ extension Replica {
 
   /// What is known of the mirrored store now.
   private var currentMemory: StoreMemory? {
-    // Until the store was heard, what an earlier process knew.
+    // Until the store has answered: what an earlier process knew.
     if let memory { return memory }
     guard let epoch = mirror.epoch, let store = expected.mirrored ?? met else { return nil }
     return StoreMemory(
@@ -97,9 +97,9 @@ public struct MirrorImage: Sendable {
 
   /// The last byte is the format's version.
   private static let magic = Array("SLUICEM5".utf8)
-  /// Of builds that didn't know the ends of keys.
+  /// The format of builds without key expiry.
   private static let magicWithoutExpiry = Array("SLUICEM4".utf8)
-  /// Of builds that didn't know stores' IDs either.
+  /// The format of builds without key expiry and store IDs.
   private static let magicWithoutID = Array("SLUICEM3".utf8)
 
   /// The image as bytes. May be called during writes to the table.
@@ -185,7 +185,7 @@ public struct MirrorImage: Sendable {
     let memory = isWithoutID ? nil : try reader.memory()
     // Without its ID a store is told from others only by its address.
     guard named == source || memory != nil else {
-      throw UnusableImage("expected a mirror of \(source), but it is one of \(named)")
+      throw UnusableImage("expected a mirror of \(source), got one of \(named)")
     }
     let table = KeyTable(bucketCount: bucketCount)
     var accounts: [AccountNames.Number] = []
@@ -200,11 +200,11 @@ public struct MirrorImage: Sendable {
       if bucketHeardAt != heardAt { held[index] = bucketHeardAt }
       let count = Int(try reader.integer(UInt32.self))
       guard let records = try reader.records(count, accounts: accounts, withExpiry: hasExpiry) else {
-        throw UnusableImage("an entry of bucket \(index) makes no sense")
+        throw UnusableImage("bucket \(index) has an invalid entry")
       }
       table.install(BucketTable(sorted: records), asBucket: index)
     }
-    guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
+    guard reader.isAtEnd else { throw UnusableImage("expected the end after the last bucket, got more bytes") }
     self.init(source: named, heardAt: heardAt, announced: announced, held: held, memory: memory, table: table)
   }
 }

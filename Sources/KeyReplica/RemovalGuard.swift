@@ -120,7 +120,7 @@ struct RemovalGuard {
       return false
     }
     while let oldest = order.first, oldest.at + window <= now {
-      // Not if the key returned and was then removed again.
+      // If the key returned and was removed again, its entry is newer and stays.
       if recent[oldest.key]?.at == oldest.at { recent[oldest.key] = nil }
       order.removeFirst()
     }

@@ -133,7 +133,7 @@ extension Replica {
         take(position, read: read, fence, in: following, now: now)
       }
     }
-    // Not if the answer has ended this phase.
+    // The answer may have ended this phase: then nothing is read.
     if self.following?.barrier.wantsRead(at: now) == true { readPosition(now: now) }
   }
 

@@ -55,7 +55,7 @@ public struct ReplicaSigns: Sendable, Hashable {
       return "this Redis was a replica and has been promoted, so the former primary may still be in use"
     }
     if let following, following > 0 {
-      return "\(Self.replicas(following, "follows", "follow")) this Redis, and no number is declared"
+      return "\(Self.replicas(following, "follows", "follow")) this Redis, but no number of replicas is declared"
     }
     if recorded > 0 {
       return

@@ -94,7 +94,7 @@ extension SourceMark {
   /// Why the mark permits no refusal, as text for people.
   var objection: String {
     if let flaw { return "the source mark can't be read: \(flaw)" }
-    let needed = maxAge.map { "refusals need one of at most \(Self.seconds($0)) (key-publisher source --max-age)" }
+    let needed = maxAge.map { "refusals need a mark of at most \(Self.seconds($0)) (key-publisher source --max-age)" }
     guard let moment else { return "the store has no source mark, and \(needed ?? Self.neededForProof)" }
     guard let age else {
       return readAt.map { moment > $0 } ?? false

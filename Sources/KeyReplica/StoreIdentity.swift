@@ -57,7 +57,7 @@ public struct WrongStore: Sendable, Hashable, Codable, CustomStringConvertible {
   public var expected: String
   /// The store at the address, as text.
   public var met: String
-  /// The command to type, at the store that was found, if it is the right one all the same.
+  /// If the found store is the right one: the command that the operator has to run on it.
   public var command: String
 
   public init(expected: String, met: String, command: String) {

@@ -121,7 +121,7 @@ extension Undecided {
     case .refusalStorm(let unknown, let admitted):
       "the key store may lack keys: clients recently sent \(unknown) distinct unknown keys, and \(admitted) active ones"
     case .expiryUnproven:
-      "the key may have ended, but Redis's time isn't known or the key's record is gone, so that can't be proven"
+      "the key may have expired, but this can't be proven: Redis's time isn't known, or the key's record is gone"
     case .sourceStale(let mark): "\(mark.objection). Is key-publisher follow running?"
     case .stale(let age):
       "the mirror is \(Int(age.fractionalSeconds)) s old, more than --admit-age: all keys are answered 503 until the key "

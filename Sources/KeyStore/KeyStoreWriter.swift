@@ -241,7 +241,7 @@ public struct KeyStoreWriter: Sendable {
       if case .set(let moment) = edit.expiry, !(0...KeyRecord.expiryLimit).contains(moment) {
         return connection.eventLoop.makeFailedFuture(
           InvalidEdit(
-            description: "key \(edit.key): expected an end from 0 to \(KeyRecord.expiryLimit) seconds, got \(moment)"))
+            description: "key \(edit.key): expected an expiry from 0 to \(KeyRecord.expiryLimit) s, got \(moment)"))
       }
     }
     let script = ChangeScript(

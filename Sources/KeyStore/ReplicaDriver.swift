@@ -145,7 +145,7 @@ private final class Core {
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
-  /// For those who wait until refusals can be proven.
+  /// Callers that wait until refusals can be proven.
   private var waiting: [EventLoopPromise<Void>] = []
 
   /// How long a read of changes waits in Redis, and the maximum number of changes.

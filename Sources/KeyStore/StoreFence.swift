@@ -21,8 +21,8 @@ extension StoreLayout {
   func fenceCommands(
     acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount, _ source: RoleSource
   ) -> [RedisCommand] {
-    // Not by its digest: if Redis doesn't have the script, nothing would be written, and WAIT would count earlier
-    // acknowledgements.
+    // The script is sent in full. Sent as a digest to a Redis without the script, it would write nothing, and WAIT
+    // would count earlier acknowledgements.
     let write = fenceWrite
     // Zero milliseconds would mean no limit.
     let wait = RedisCommand("WAIT", replicas + copies, max(1, limit.nanoseconds / 1_000_000))

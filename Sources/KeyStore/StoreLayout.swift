@@ -38,7 +38,7 @@ public struct StoreLayout: Sendable, Hashable {
   public static let bucketCount = 1024
 
   /// The schema of everything above, including records. It becomes ``schemaWithExpiry`` with the first record that has
-  /// an end, so that builds that don't know ends neither read nor write the store.
+  /// an expiry, so that builds without key expiry neither read nor write the store.
   public static let schema = KeyRecord.schema
   static let schemaWithExpiry = KeyRecord.schemaWithExpiry
 

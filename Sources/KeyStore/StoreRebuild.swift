@@ -61,7 +61,7 @@ public struct NotRebuilt: Error, Sendable, Hashable, CustomStringConvertible {
 private struct BucketRemains {
   var keysByState: [KeyState: Int] = [:]
   var summary = BucketSummary.empty
-  /// Whether a record has an end.
+  /// Whether a record has an expiry.
   var hasExpiry = false
   /// Whether the bucket exists.
   var exists = true

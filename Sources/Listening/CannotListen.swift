@@ -28,7 +28,7 @@ package struct CannotListen: Error, CustomStringConvertible {
     case EACCES, EPERM:
       (system, "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher port, or give this process the capability")
     case EADDRNOTAVAIL:
-      (system, "\(host) is no address of this machine: write one that it has, or 0.0.0.0 for all")
+      (system, "\(host) isn't an address of this machine: use one of its addresses, or 0.0.0.0 for all")
     default: (system, "choose another address")
     }
   }

@@ -46,7 +46,7 @@ package struct ConnectionLog: Sendable {
 
   private func words(_ reason: Reason) -> String {
     switch reason {
-    case .tooMany: "too many connections, in all or from this client"
+    case .tooMany: "too many connections, in total or from this client"
     case .tooManyArrivals: "this client opens connections too fast while other clients wait for one"
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"

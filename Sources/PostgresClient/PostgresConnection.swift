@@ -65,7 +65,7 @@ public final class PostgresConnection {
         }
       }
     }
-    guard let started else { throw .broken("libpq has no memory") }
+    guard let started else { throw .broken("libpq is out of memory") }
     connection = started
     self.deadline = deadline
     let end = ContinuousClock.now + connectDeadline

@@ -261,7 +261,7 @@ public final class RedisConnection: Sendable {
       switch endpoint.address {
       case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
       case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
-      case .sentinels, .cluster: preconditionFailure("\(endpoint) leads to several servers: one of them is meant here")
+      case .sentinels, .cluster: preconditionFailure("expected one server's address, got \(endpoint)")
       }
     return channel.map { channel in
       guard let handler = handlers.value[ObjectIdentifier(channel)] else {

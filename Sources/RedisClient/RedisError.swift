@@ -54,11 +54,11 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       case .serverTooOld(let text): text
       case .closed(let text): "the connection to Redis closed: \(text)"
       case .deadlineExceeded(let command): "Redis didn't answer \(command) in time"
-      case .unreadable(let error): "Redis sent what can't be read: \(error)"
-      case .unasked: "Redis sent a reply that nobody asked for"
+      case .unreadable(let error): "Redis sent an unreadable reply: \(error)"
+      case .unasked: "Redis sent an unexpected reply"
       case .turnedAway(let error): "Redis rejected the connection: \(error.message)"
       case .shutDown: "this process closed the connection to Redis"
-      case .tooMuchWaiting(let limit): "too much is waiting for Redis already: the limit is \(limit)"
+      case .tooMuchWaiting(let limit): "too much already waits to be sent to Redis: the limit is \(limit)"
       case .redirected(let text): "no cluster node executed the command: \(text)"
       case .notConnected(let last): "not connected to Redis" + (last.map { ": \($0)" } ?? "")
       }

@@ -70,7 +70,7 @@ public struct SentinelGroup: Sendable, Equatable {
   public init(
     hosts: [RedisHost], primary: String, user: String = "", password: Secret? = nil, credentialsFile: String? = nil
   ) {
-    precondition(!hosts.isEmpty, "somebody has to be asked for the primary")
+    precondition(!hosts.isEmpty, "expected at least one host to ask for the primary")
     self.hosts = hosts
     self.primary = primary
     self.user = user

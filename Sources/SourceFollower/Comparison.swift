@@ -61,7 +61,7 @@ struct Comparison: Sendable {
           case .unlisted: "aren't in the source"
           case .suspendedUnlisted: "are suspended in the store and aren't in the source"
           case .moved: "belong to another account in the source"
-          case .listedExpired: "have an end in the source that has come already"
+          case .listedExpired: "have already expired in the source"
           }
         let accounts = consequences.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")
         return "\(consequences[kind]) \(words) (accounts: \(accounts))"

@@ -40,7 +40,7 @@ public struct FollowedTable: Sendable, Hashable {
   ///   - state: Its value must be `active`, `suspended` or `revoked`; nil if every row is an active key.
   ///   - revision: A number that grows with each change of a row; nil to use the numbers of the outbox.
   ///   - expiry: A column or an SQL expression with the time at which a key ends, as a timestamptz, or in seconds since
-  ///     1970; nil to change no key's end.
+  ///     1970; nil to change no expiry.
   public init(
     table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?,
     expiry: String? = nil
@@ -96,7 +96,7 @@ public struct FollowedTable: Sendable, Hashable {
       + (expiry.map(Self.end) ?? "NULL::text")
   }
 
-  /// An SQL expression for the end of a key as text, and an empty text for none. In JSON a timestamptz has its zone,
+  /// An SQL expression for a key's expiry as text, and an empty text for none. In JSON a timestamptz has its zone,
   /// whatever the session's DateStyle is, and a number stays a number.
   static func end(_ expression: String) -> String { "coalesce(to_jsonb(\(expression)) #>> '{}', '')" }
 
@@ -164,7 +164,7 @@ public struct FollowedTable: Sendable, Hashable {
     "Sluice, 2, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
-  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or end has changed: most
+  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or expiry has changed: most
   /// updates of such a table only set the time of the last use.
   private var body: String {
     """
@@ -235,7 +235,7 @@ public struct FollowedTable: Sendable, Hashable {
         deleted boolean NOT NULL
       )
       """,
-      // For an outbox of a build that didn't know the ends of keys.
+      // An outbox that an earlier build created lacks this column.
       "ALTER TABLE \(outbox) ADD COLUMN IF NOT EXISTS expires_at text",
       "CREATE INDEX IF NOT EXISTS \"\(outboxName)_key_id\" ON \(outbox) (key_id)",
       "COMMENT ON TABLE \(outbox) IS 'changes of API keys that key-publisher follow has not published yet'",

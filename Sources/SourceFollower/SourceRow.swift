@@ -10,7 +10,7 @@ struct SourceRow: Sendable, Hashable {
   var account: String
   var state: KeyState
   var revision: UInt64?
-  /// When the key ends. A source without a column for it changes no key's end.
+  /// When the key ends. A source without a column for it changes no expiry.
   var expiry: ExpiryChange
 
   /// A row that can't be read.
@@ -57,7 +57,7 @@ struct SourceRow: Sendable, Hashable {
       // PostgreSQL's latest time.
       guard let change = text == "infinity" ? ExpiryChange.remove : ExpiryChange(field: text) else {
         throw Unreadable(
-          description: "the row of key \(key): expected the end of the key as a timestamptz, or as "
+          description: "the row of key \(key): expected the key's expiry as a timestamptz, or as "
             + "\(ExpiryChange.expectation), got \"\(text.prefix(40))\"")
       }
       expiry = change

@@ -14,8 +14,9 @@ struct IngestNodeCommand: AsyncParsableCommand {
     commandName: "ingest-node",
     abstract: "Accepts pushes that have an active API key and puts them on the Redis queue.",
     discussion: """
-      A push is answered 202 once Redis has stored it. While Redis is unreachable, the spool stores it. 401 and 403 need a \
-      proof. A push that can't be proven or stored is answered 503 with Retry-After, or the status of its dialect for that.
+      A push is answered 202 once Redis has stored it. While Redis is unreachable, the spool stores it. A push is \
+      answered 401 or 403 only with a proof that its key isn't active. A push that can be neither stored nor refused is \
+      answered 503 with Retry-After, or with its dialect's status for that case.
       """,
     version: BuildDescription.current)
 
@@ -53,7 +54,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   private static let threads = Setting<Int>(
     "threads", "Number of event loops for pushes.", shown: "count",
-    default: String(max(1, ProcessInfo.processInfo.activeProcessorCount - 1)), as: "one fewer than processors",
+    default: String(max(1, ProcessInfo.processInfo.activeProcessorCount - 1)), as: "the number of processors minus one",
     in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
 

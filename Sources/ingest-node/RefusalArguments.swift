@@ -9,7 +9,7 @@ struct RefusalArguments: ParsableArguments {
 
   private static let proveAgainst = Setting<ProofSetting>(
     "prove-against",
-    "What a refusal is proven against, as it was after the request arrived: store, the key store; or source, your own database, whose follower must mark the store (key-publisher follow). With source a refusal waits for the follower's next mark.",
+    "What proves a refusal: store, a read of the key store; or source, a source mark of your own database, which needs a follower (key-publisher follow). Either must be from after the request's arrival. With source a refusal waits for the follower's next mark.",
     shown: "store|source", default: standard.proveAgainst.rawValue)
   @Option(help: Self.proveAgainst.help) var proveAgainst: String?
 

@@ -10,7 +10,7 @@ struct SpoolArguments: ParsableArguments {
   private static let spool = Setting<String>(
     "spool",
     "Directory for payloads that arrive while Redis is unreachable, used by this node only. They are on disk before they are acknowledged, and pushed when Redis is back.",
-    shown: "folder", as: "none, they are answered 503")
+    shown: "folder", as: "none: such pushes are answered 503")
   @Option(help: Self.spool.help) var spool: String?
 
   private static let spoolBytes = Setting<Int>(

@@ -31,7 +31,7 @@ struct ConfirmUnknown: AsyncParsableCommand {
         number == 0
         ? "no unknown keys are confirmed any more"
         : "\(count(number, "unknown key")) confirmed: nodes answer 401 to up to \(RecentKeyCounts.multiple * number) distinct "
-          + "unknown keys, whatever their share"
+          + "unknown keys, regardless of --refusal-storm-share"
       try results.print(sentence, ["unknown_keys": number])
     }
   }

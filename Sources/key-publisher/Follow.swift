@@ -171,7 +171,7 @@ struct Follow: AsyncParsableCommand {
     let interval = try settings.value(Self.every, given: every)
     if let command {
       guard address == nil, !command.isEmpty, columns.isEmpty else {
-        throw ValidationError("--command needs a program, and no database's address or options for columns")
+        throw ValidationError("expected a command in --command, without a database address or column options")
       }
       return .command(command, every: interval, within: try settings.value(Self.commandLimit, given: commandLimit))
     }

@@ -36,8 +36,8 @@ struct FollowColumns: ParsableArguments {
 
   private static let expiresAtColumn = Setting<String>(
     "expires-at-column",
-    "With --table: the column with the time at which the key ends, as a timestamptz or in seconds since 1970. A null is no end.",
-    shown: "column", as: "no key's end is changed")
+    "With --table: the column with the time at which the key ends, as a timestamptz or in seconds since 1970. A null means no expiry.",
+    shown: "column", as: "no expiry is changed")
   @Option(help: Self.expiresAtColumn.help) var expiresAtColumn: String?
 
   private static let outbox = Setting<String>(

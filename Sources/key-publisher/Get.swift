@@ -18,7 +18,7 @@ struct Get: AsyncParsableCommand {
     let results = try store.results()
     let id: KeyID
     if let secret {
-      guard key.isEmpty else { throw ValidationError("expected a key once, got an argument and --key or --key-id") }
+      guard key.isEmpty else { throw ValidationError("expected one key, got both an argument and --key or --key-id") }
       id = try KeyArguments.id(ofSecret: secret)
     } else {
       id = try key.resolve()

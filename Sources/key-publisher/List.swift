@@ -9,7 +9,7 @@ struct List: AsyncParsableCommand {
     abstract: "Prints all keys of the store, or those of an account or in a state.",
     discussion: """
       As CSV with the columns key_id, account, state, revision and expires_at (seconds since 1970), which import and sync \
-      take; with --json one object a line, with times and versions too. In no order. Keys that are changed meanwhile are printed as they were before or after.
+      take; with --json one object a line, with times and versions too. The order is arbitrary. A key that changes meanwhile is printed in its old or its new state.
       """)
 
   @OptionGroup var store: StoreAccess

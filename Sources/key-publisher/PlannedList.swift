@@ -19,11 +19,11 @@ struct PlannedList {
       + "\(effects[.unchanged] + effects[.noted]) stay"
   }
 
-  /// The effects on the ends of keys; empty if there are none.
+  /// The effects on expiries; empty if there are none.
   private var ends: String {
     let (expired, changed) = (effects[.expired], effects[.expiryChanged])
-    return (expired > 0 ? ", ends \(expired) at once" : "")
-      + (changed > 0 ? ", changes the end of \(changed)" : "")
+    return (expired > 0 ? ", expires \(expired) at once" : "")
+      + (changed > 0 ? ", changes the expiry of \(changed)" : "")
   }
 
   /// The effects with some of the keys, and the keys that would stay unchanged.
@@ -47,8 +47,8 @@ struct PlannedList {
     case .suspended: "suspend"
     case .revoked: "revoke"
     case .moved: "move"
-    case .expired: "end at once"
-    case .expiryChanged: "change the end of"
+    case .expired: "expire at once"
+    case .expiryChanged: "change the expiry of"
     case .noted, .unchanged, .newer, .olderRevision, .staysRevoked, .damaged: "leave"
     }
   }
@@ -56,7 +56,7 @@ struct PlannedList {
   private func left(_ newer: Int, _ older: Int, _ revoked: Int, suspended: Int = 0, damaged: Int) -> [String] {
     let left: [(Int, String)] = [
       (revoked, "revoked in the store: left as they are; --reactivate makes them what the list says"),
-      (suspended, "suspended in the store: left as they are, since the list says nothing of their state"),
+      (suspended, "suspended in the store: left as they are, because the list gives no state"),
       (newer, "changed since the list began: left as they are"),
       (older, "with a larger revision in the store: left as they are"),
       (damaged, "with an unreadable record in the store: left as they are; key-publisher verify shows them"),
@@ -72,7 +72,7 @@ struct PlannedList {
     return [
       "\(count(list.entryCount, "record")): \(edits.changed) changed, \(edits.unchanged) as they were; \(revoked) revoked, "
         + "\(taken[.listedSuspended]) suspended, \(taken[.moved]) moved to another account"
-        + (taken[.listedExpired] > 0 ? ", \(taken[.listedExpired]) ended at once" : "")
+        + (taken[.listedExpired] > 0 ? ", \(taken[.listedExpired]) expired at once" : "")
         + "; version \(edits.version)"
     ]
       + left(
@@ -95,7 +95,7 @@ struct PlannedList {
         case .unlisted: "would be revoked: they aren't on the list"
         case .suspendedUnlisted: "are suspended and would be revoked for good: they aren't on the list"
         case .moved: "would move to another account"
-        case .listedExpired: "would end at once: the list gives them an end in the past"
+        case .listedExpired: "would expire at once: the list gives them an expiry in the past"
         }
       let examples = plan.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")
       lines.append("\(plan[kind]) \(words). Some of their accounts: \(examples)")

@@ -8,7 +8,7 @@ struct Position: AsyncParsableCommand {
     abstract: "Prints the store's version: the number of its last change.",
     discussion: """
       Read it before you make a list, and give it as --as-of when you apply the list: keys that are changed in between then \
-      stay as they are. Without a store it is 0.
+      stay as they are. If there is no store, the version is 0.
       """)
 
   @OptionGroup var store: StoreAccess

@@ -8,7 +8,7 @@ struct Put: AsyncParsableCommand {
     abstract: "Adds an active key.",
     discussion: """
       A key that is already in the store keeps its state and account, so a repeated or late put undoes no suspend or revoke. \
-      To override this: --reactivate, --change-account. A key keeps its end unless --expires-at gives another one.
+      To override this: --reactivate, --change-account. A key keeps its expiry unless --expires-at gives another one.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -22,7 +22,8 @@ struct Put: AsyncParsableCommand {
   private static let expiresAt = Setting<ExpiryArgument>(
     "expires-at",
     "When the key ends: a time with its zone such as 2026-12-31T23:59:59Z, or seconds since 1970. From then on it is refused, "
-      + "by Redis's clock. never removes its end.", shown: "time", as: "a known key keeps its end; a new one has none")
+      + "by Redis's clock. never removes the expiry.", shown: "time",
+    as: "a known key keeps its expiry; a new key has none")
   @Option(help: Self.expiresAt.help) var expiresAt: String?
 
   @Flag(help: .confirmation("Make a suspended or revoked key active again.")) var reactivate = false

@@ -12,10 +12,10 @@ struct Reseal: AsyncParsableCommand {
       other publisher can write, known keys stay admitted, and unknown keys are answered 503. If reseal is interrupted, run it \
       again: until then this state remains.
 
-      Without --yes it only looks, changes nothing, and ends with status 1 if there is something to do.
+      Without --yes it only inspects, changes nothing, and ends with status 1 if there is something to do.
 
-      Nodes that knew keys that are gone go on admitting them until key-publisher confirm, or until they are put again. The \
-      store keeps its ID and its name.
+      Keys that are gone from the store stay admitted by the nodes that knew them, until key-publisher confirm or until the \
+      keys are put again. The store keeps its ID and its name.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -47,7 +47,7 @@ struct Reseal: AsyncParsableCommand {
       }
       progress.finish()
       try results.print(
-        "the store is sealed with \(keys) keys as a new history; version \(version)",
+        "the store is sealed with \(keys) keys under a new epoch; version \(version)",
         ResealResult(changed: true, keys: keys, version: version))
     }
   }

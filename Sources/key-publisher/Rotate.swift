@@ -13,7 +13,7 @@ struct Rotate: AsyncParsableCommand {
       new one is revoked or belongs to another account, nothing is changed (exit status 4).
 
       With --revoke-after both keys work until then. The old key is revoked by the next import, sync, rotate or revoke --due \
-      after that time, unless it was changed in the meantime: run key-publisher revoke --due regularly. May be repeated.
+      after that time, unless it was changed in the meantime: run key-publisher revoke --due regularly. rotate may safely be repeated.
       """)
 
   @OptionGroup var store: StoreWriting

@@ -28,7 +28,7 @@ struct Serve: AsyncParsableCommand {
 
   private static let tokens = Setting<String>(
     "tokens",
-    "File with the bearer tokens, one a line of at least 20 characters. Lines that begin with # are left out.",
+    "File with the bearer tokens, one a line of at least 20 characters. Lines that begin with # are ignored.",
     shown: "file", isRequired: true)
   @Option(help: Self.tokens.help) var tokens: String?
 

@@ -8,7 +8,7 @@ struct Source: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows how current the store is (the source mark), and sets the mark's maximum age.",
     discussion: """
-      A follower writes the source mark, a moment: everything that was committed in your database before the moment is in the \
+      A follower writes the source mark, a time: everything that was committed in your database before that time is in the \
       store. With --max-age 60s unknown and revoked keys are answered 503 while the mark is missing or older than 60 s. With \
       none, the default, the mark is only shown, which is right if keys are changed by hand.
       """)

@@ -83,7 +83,7 @@ enum Look {
     }
   }
 
-  /// The text for standard output; for people, empty if the state is unknown.
+  /// The text for standard output. Without `json` it is empty if the state is unknown.
   func text(_ fleet: FleetAccess.Fleet, json: Bool, pretty: Bool = true, colours: Bool) throws -> String {
     switch self {
     case .known(let facts, let verdict):

@@ -1,4 +1,4 @@
-// Spans can't be made within an expectation, so tests say it with arrays.
+// Test helpers that take arrays, because a span can't be made within an expectation.
 
 import BodyCoding
 

@@ -153,7 +153,7 @@ struct DecompressionTests {
     // Noise in several blocks, of which the first are out before the last is looked at.
     let contents = (0..<1_000_000).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
     let body = try #require(Compression.Format(rawValue: format.rawValue)).compress(contents)
-    // Its end is missing, which only who wants all of it hears of.
+    // Its end is missing. Only a caller that reads all of it gets that error.
     for body in [body, Array(body.dropLast())] {
       var taken = 0
       try Decompression.pieces(of: body.span.bytes, as: format, within: Self.bounds, room: 100) { _ in

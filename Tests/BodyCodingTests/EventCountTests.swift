@@ -13,7 +13,7 @@ struct EventCountTests {
     return try #require(Compression.Format(rawValue: format.rawValue)).compress(bytes, times: times)
   }
 
-  /// An array of so many elements, each of which is nil.
+  /// An array of this number of elements, each of which is nil.
   private static func messagePack(_ count: Int, isWide: Bool = false) -> [UInt8] {
     let bytes = (0..<4).reversed().map { UInt8(truncatingIfNeeded: count >> (8 * $0)) }
     let header =

@@ -1,4 +1,5 @@
-// Words are compared eight bytes at a time: held against one at a time, for every byte at every place.
+// The code compares eight bytes at a time. The tests compare its results with one byte at a time, for every byte at
+// every position.
 
 import Bytes
 import Testing

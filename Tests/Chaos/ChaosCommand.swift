@@ -1,5 +1,5 @@
-// Sluice under everything that can go wrong on one machine, in rounds, with real processes: started by Scripts/chaos, which is where the
-// options are explained.
+// Tests Sluice under all faults that one machine can produce, in rounds, with real processes. Started by Scripts/chaos,
+// which explains the options.
 
 import ArgumentParser
 import Foundation

@@ -81,7 +81,7 @@ final class Clients: Sendable {
   /// From now on nodes must know all that the publisher has answered for.
   func faultsAreOver() { faultsSince.withLock { $0 = nil } }
 
-  /// How far a node may be behind the publisher now: under faults it may have heard nothing since they began.
+  /// How far a node may be behind the publisher now. During faults it may have read nothing since they began.
   private func staleness(of node: Int) -> Duration {
     guard let since = faultsSince.withLock({ $0 }) else { return .zero }
     // Mirrors are saved once a minute.
@@ -94,7 +94,7 @@ final class Clients: Sendable {
   }
   private var isOver: Bool { isEnding.withLock { $0 } }
 
-  /// One client, until all are told to end.
+  /// Runs one client until all clients are stopped.
   func run(_ lane: Int, _ chance: Chance) async throws {
     var chance = chance
     var connections: [HTTPConnection?] = Array(repeating: nil, count: ports.count)

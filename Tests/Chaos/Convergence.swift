@@ -1,5 +1,5 @@
-// After the faults: everything must come to rest in the state that it would be in without them, within a bound. Each step is something
-// that an operator could see; one that doesn't come about is named.
+// After the faults, everything must return within a time limit to the state that it would have without them. Each step
+// is visible to an operator. A step that doesn't happen in time is named.
 
 import Foundation
 import NIOCore
@@ -14,7 +14,7 @@ struct Convergence {
   let ledger: Ledger
   let sink: SinkReader
   let timeline: Timeline
-  /// Of the round, among all of the run.
+  /// The round's name, unique in the run.
   let name: String
   let bound: Duration
 
@@ -65,8 +65,8 @@ struct Convergence {
     return try await connection.ask(head, body: ByteBuffer(), within: .seconds(3)).status == 200
   }
 
-  /// What was put must be taken now and what was revoked refused: nothing is in the way of either. 503 is never wrong, so whoever hears
-  /// it asks again.
+  /// Keys that were put must be accepted now, and revoked ones refused: no fault prevents either. 503 is always
+  /// allowed, so the client asks again.
   private func ask(_ changes: KeyChanges.Done, _ chance: inout Chance) async throws {
     for (asked, expected) in [(changes.put, 202), (changes.revoked, 403)] {
       for key in asked {

@@ -31,7 +31,7 @@ final class Deployment: Sendable {
   }
 
   static let maxMemory = 64 << 20
-  /// The node that keeps its mirror in a file: it may begin with one that is about a minute old.
+  /// The index of the node with a state file. After a restart its mirror may be about a minute old.
   static let nodeWithState = 0
 
   let folder: URL
@@ -89,7 +89,7 @@ final class Deployment: Sendable {
 
   // MARK: Starting
 
-  /// What all commands are told. Two shards: what holds for one must hold for each.
+  /// Arguments of all commands. There are two shards, to test that each shard keeps the promises.
   static func environment(redis port: Int) -> [String: String] {
     ["SLUICE_REDIS": "redis://127.0.0.1:\(port)", "SLUICE_QUEUE_SHARDS": "2"]
   }
@@ -154,7 +154,7 @@ final class Deployment: Sendable {
       folder: folder, server: server, links: links, spool: spool, nodes: nodes, ports: ports, workers: workers)
   }
 
-  /// On ports of its own for all its lives, below those that the system gives to outgoing connections.
+  /// The same ports across all restarts, below those that the system gives to outgoing connections.
   private static func startNode(
     _ role: Role, _ arguments: [String], _ environment: [String: String], _ folder: URL
   ) async throws -> (Member, Ports) {

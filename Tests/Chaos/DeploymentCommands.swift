@@ -1,5 +1,5 @@
-// What is done to a deployment from outside: commands of ours, commands to Redis past all proxies, and what is kept of it when a round has
-// failed.
+// Operations on a deployment from outside: running commands, sending commands to Redis without the proxies, and saving
+// the files of a failed round.
 
 import Foundation
 import Hiredis

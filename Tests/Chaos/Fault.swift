@@ -1,5 +1,5 @@
-// What can happen in a round. Each fault begins, lasts, and is undone by whoever began it; what a plan may not do to one thing at one
-// time is told by the fault's target.
+// The faults of a round. Each fault begins, lasts for a time, and is undone by the code that began it. A fault's target
+// says which faults may not overlap.
 
 import NIOCore
 
@@ -28,7 +28,7 @@ enum Fault: Sendable {
   case holdRedis
   /// Redis does nothing at all (DEBUG SLEEP).
   case sleepRedis
-  /// Redis answers nobody's writes, or nobody at all (CLIENT PAUSE).
+  /// Redis answers no writes, or nothing at all (CLIENT PAUSE).
   case pauseRedis(writesOnly: Bool)
   /// A key so large that nothing more may be written.
   case fillRedis
@@ -37,14 +37,14 @@ enum Fault: Sendable {
   case cut(Role)
   case cutAfter(Role, bytes: Int, FaultProxy.Direction)
   case weather(Role, FaultProxy.Weather)
-  /// Nothing passes; at the end what was held comes late, or never.
+  /// No data passes. At the end the held data arrives late, or never.
   case blackhole(Role, cutsAtItsEnd: Bool)
-  /// The replica hears nothing more; then the primary dies, and the replica takes its place.
+  /// The replica receives nothing more; then the primary dies, and the replica is promoted.
   case failOver
   /// The disk of the nodes' spools is full.
   case fillSpool
 
-  /// What no two faults may do something to at one time.
+  /// The resource that a fault acts on. Two faults never act on one target at the same time.
   enum Target: Hashable, Sendable {
     case process(Role)
     case link(Role)

@@ -15,9 +15,10 @@ final class FaultProxy: Sendable {
     case fair
     /// Each byte comes so much later.
     case late(TimeAmount)
-    /// At most so many bytes pass in 10 ms, each way.
+    /// Maximum bytes that pass in 10 ms, in each direction.
     case trickle(bytes: Int)
-    /// Nothing passes and nothing is closed, as with a peer that is gone without a word. New connections are taken and get the same.
+    /// No data passes and no connection is closed, as with a peer that vanished from the network. New connections are
+    /// accepted and treated alike.
     case still
     /// New connections are closed at once. Those that there are go on.
     case closed
@@ -61,7 +62,8 @@ final class FaultProxy: Sendable {
   /// Closes all connections, both ends.
   func cut() { loop.execute { [crossing] in crossing.value.cut() } }
 
-  /// Each connection there is, and each new one until ``set(_:)`` is called, is cut when so many more bytes have passed that way.
+  /// Cuts each connection, including new ones until ``set(_:)`` is called, after this number of further bytes in this
+  /// direction.
   func cut(after bytes: Int, _ direction: Direction) {
     loop.execute { [crossing] in crossing.value.cut(after: bytes, direction) }
   }
@@ -170,7 +172,7 @@ private final class Pair {
 private final class Pump: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  /// When so many bytes have passed both ends are closed.
+  /// After this number of bytes both ends are closed.
   var bytesUntilCut: Int?
   private let source: any Channel
   private let sink: any Channel
@@ -180,7 +182,7 @@ private final class Pump: ChannelInboundHandler {
   private var hasEnded = false
   private var next: Scheduled<Void>?
   private var reads = false
-  /// What may wait in here; the rest waits in the sockets, as it would without a proxy.
+  /// Maximum bytes held in the proxy. The rest waits in the sockets, as without a proxy.
   private static let room = 1 << 20
 
   init(from source: any Channel, into sink: any Channel) {

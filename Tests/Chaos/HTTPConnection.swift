@@ -1,5 +1,6 @@
-// One keep-alive connection of a client, one request at a time. Nothing is ever sent a second time behind the caller's back, which is why
-// this isn't a client library: what was attempted is half of what the ledger proves. An answer that nobody asked for is noticed too.
+// One keep-alive connection of a client, one request at a time. No request is ever repeated without the caller's
+// knowledge, because the ledger must contain every attempt; so this isn't a client library. An answer without a request
+// is an error.
 
 import NIOCore
 import NIOHTTP1
@@ -18,7 +19,7 @@ enum NoAnswer: Error {
   case notConnected(String)
   case closed
   case late
-  /// What came is no answer, or belongs to no request.
+  /// The received bytes aren't a valid answer, or belong to no request.
   case stray(String)
 }
 

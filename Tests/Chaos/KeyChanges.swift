@@ -1,5 +1,6 @@
-// Keys that come and go while everything else goes wrong. What counts is the publisher's answer: a key that it has put is used at once, on
-// both nodes, and must not be refused; one that it has revoked must be refused as soon as the nodes are in sync.
+// Keys that are put and revoked during the faults. The publisher's answer counts: a key that it has put is used at
+// once, on both nodes, and must not be refused. A key that it has revoked must be refused as soon as the nodes are in
+// sync.
 
 import Foundation
 import RedisFixture
@@ -11,7 +12,7 @@ struct KeyChanges {
   let clients: Clients
   let ledger: Ledger
   let timeline: Timeline
-  /// Of the round, among all of the run.
+  /// The round's name, unique in the run.
   let name: String
 
   /// What was done, for the questions afterwards.

@@ -1,5 +1,5 @@
-// The keys that clients use, and what each of them may hear. While a change is under way, or when its outcome isn't known, a key may hear
-// more; as soon as the publisher has answered it may not.
+// The keys that clients use, and the allowed answers for each. While a change is in progress, or its outcome is
+// unknown, more answers are allowed. As soon as the publisher has answered, they no longer are.
 
 import Synchronization
 

@@ -22,7 +22,7 @@ struct BodyDigest: Hashable, Sendable, CustomStringConvertible {
   var description: String { String(format: "%016lx%016lx", high, low) }
 }
 
-/// What was promised, to be held against what is stored.
+/// The acknowledged pushes, to be compared with the stored payloads.
 final class Ledger: Sendable {
   /// A body that was sent, once or more often.
   private struct Attempted {
@@ -157,7 +157,7 @@ final class Ledger: Sendable {
   /// The first of them, in words.
   var violations: [String] { state.withLock { $0.violations } }
 
-  /// What was acknowledged has been found; the next round begins.
+  /// All acknowledged payloads were found; the next round begins.
   func beginRound() {
     state.withLock { state in
       state.acknowledged.removeAll(keepingCapacity: true)

@@ -1,4 +1,4 @@
-// A node or a worker over its many lives: one name, one set of options, one process after the other.
+// A node or a worker across its restarts: one name, one set of options, one process after the other.
 
 import Foundation
 import RedisFixture
@@ -10,7 +10,7 @@ final class Member: Sendable {
   private let command: String
   private let arguments: [String]
   private let environment: [String: String]
-  /// What it prints when it can be used.
+  /// The line that it prints when it is ready.
   private let sign: String
   private let log: URL
 

@@ -1,5 +1,5 @@
-// Faults as deeds. What can't be done because another fault is in the way (a command to a Redis that is dead) is noted and no failure; what
-// can't be undone is one, unless the end of the round undoes it.
+// Carries out the faults. A fault that is impossible because of another one (a command to a dead Redis) is noted and
+// isn't a failure. A fault that can't be undone is a failure, unless the end of the round undoes it.
 
 import Foundation
 import Hiredis
@@ -35,7 +35,7 @@ struct Mischief {
       try await Task.sleep(for: planned.lasting)
       deployment[role].release()
     case .end(let role):
-      // What a worker waits for at most: its drain, and the sink's close.
+      // Maximum time for a worker to end: its drain, and closing the sink.
       try await deployment[role].end(within: .seconds(15))
       try await Task.sleep(for: planned.lasting)
       try await deployment[role].start()

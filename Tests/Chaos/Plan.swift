@@ -1,5 +1,5 @@
-// What will happen in a round, drawn from the seed and the round's number alone: so a round can be repeated without those before it, as
-// far as its faults go. What the processes make of it depends on the machine.
+// The faults of a round, drawn from the seed and the round's number alone. So the faults of a round can be repeated
+// without the earlier rounds. How the processes react depends on the machine.
 
 import NIOCore
 import RedisFixture
@@ -36,7 +36,7 @@ struct Plan: Sendable {
       let at = chance.duration(in: .zero...span * 0.8)
       var lasting = chance.duration(in: .milliseconds(50) ... .milliseconds(chance.one(in: 3) ? 2_000 : 700))
       if case .fillRedis = fault { lasting = max(lasting, .milliseconds(400)) }
-      // What is to be done to one thing is done one after the other: a pause in between, in which it may come to itself or not.
+      // Faults of one target follow one another, with a pause in between. The target may or may not recover in it.
       let busy = faults.filter { $0.fault.target == fault.target }
       if busy.contains(where: {
         at < $0.at + $0.lasting + .milliseconds(100) && $0.at < at + lasting + .milliseconds(100)

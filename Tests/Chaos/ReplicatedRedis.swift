@@ -10,7 +10,7 @@ import Synchronization
 
 /// A primary and its replica.
 final class ReplicatedRedis: Sendable {
-  /// Where everybody finds the primary, whichever it is.
+  /// The address that always leads to the current primary.
   let address: FaultProxy
   private let servers: [RedisServer]
   /// Between the replica and its primary.
@@ -34,7 +34,7 @@ final class ReplicatedRedis: Sendable {
           RedisServerOptions {
             $0.build = build
             $0.appendOnly = .always
-            // Otherwise it waits 5 s for further replicas that might want the same.
+            // Otherwise the primary waits 5 s for further replicas before a full sync.
             $0.arguments = ["--repl-diskless-sync-delay", "0"]
           }))
     }
@@ -45,7 +45,7 @@ final class ReplicatedRedis: Sendable {
     return redis
   }
 
-  /// The replica hears nothing more, and doesn't know it.
+  /// The replica receives nothing more, and doesn't know it.
   func stall() { link.set(.still) }
 
   /// The primary dies, and the replica takes its place as it is.
@@ -72,7 +72,8 @@ final class ReplicatedRedis: Sendable {
     try await eventually(within: .seconds(20), "the replica follows") {
       try await Self.command(replica, "INFO", "replication").string().contains("master_link_status:up")
     }
-    // The primary counts it only once it has heard it, up to a second later, and a node that requires one ends where none is counted.
+    // The primary counts a replica only after its first acknowledgement, up to a second later. A node that requires a
+    // replica ends if none is counted.
     try await eventually(within: .seconds(20), "the primary counts the replica") {
       try await Self.command(primary, "INFO", "replication").string().contains("state=online")
     }

@@ -1,4 +1,5 @@
-// One round: a calm in which it must work, faults while it works on, everything let go, and the reckoning.
+// One round: a calm in which pushes must work, faults while clients push, the end of all faults, and the comparison of
+// ledger and sink.
 
 import Foundation
 import RedisFixture

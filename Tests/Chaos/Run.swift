@@ -1,4 +1,4 @@
-// All rounds of a run, on one deployment for each server program, and their sum.
+// All rounds of a run, on one deployment for each server program, and their totals.
 
 import Foundation
 import RedisFixture
@@ -65,7 +65,7 @@ struct Run {
       if showsTimelines { say(round.timeline.text) }
       return result
     } catch {
-      // What was seen before is part of the story, whatever ended the round.
+      // Record what was seen so far, whatever ended the round.
       let seen = stage.ledger.violations
       stage.deployment.keepRedisFiles()
       throw Failure(
@@ -102,7 +102,7 @@ private struct Stage {
     try await publish()
   }
 
-  /// The keys that there are from the beginning.
+  /// Publishes the initial keys.
   private func publish() async throws {
     var lines = ["key,account,state"]
     for number in 1...60 {

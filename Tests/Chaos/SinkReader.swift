@@ -1,4 +1,4 @@
-// What the worker's sink has, read as anybody could: by SQL, in order of insertion, and only what was added since the last look.
+// Reads the worker's sink with SQL, in order of insertion, and only the rows that were added since the last read.
 
 import Foundation
 import GRDB

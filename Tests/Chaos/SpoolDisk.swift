@@ -1,5 +1,5 @@
-// The disk of the nodes' spools, small enough to be filled: a tmpfs where we may mount one, else a folder that can't be. Scripts/chaos runs
-// us in a mount namespace of our own, so that it is gone with us, however we end.
+// The disk of the nodes' spools, small enough to be filled: a tmpfs if it may be mounted, else a folder, which can't be
+// filled. Scripts/chaos starts this program in its own mount namespace, so the tmpfs ends with the process.
 
 import Foundation
 import RedisFixture

@@ -1,4 +1,4 @@
-// What happened in a round, and when: the first thing that whoever looks into a failure wants to know.
+// The events of a round with their times: the first thing to read after a failure.
 
 import Foundation
 import Synchronization

@@ -23,22 +23,28 @@ import Testing
     arguments: [
       (
         "10.0.0.1/8",
-        "\"10.0.0.1/8\" has bits set beyond its first 8: 10.0.0.0/8 is the block, 10.0.0.1 the address alone"
+        "\"10.0.0.1/8\" has bits set beyond its first 8: 10.0.0.0/8 is the block, and 10.0.0.1 alone is the address"
       ),
       (
         "10.0.0.0/6",
-        "\"10.0.0.0/6\" has bits set beyond its first 6: 8.0.0.0/6 is the block, 10.0.0.0 the address alone"
+        "\"10.0.0.0/6\" has bits set beyond its first 6: 8.0.0.0/6 is the block, and 10.0.0.0 alone is the address"
       ),
-      ("0.0.0.1/0", "\"0.0.0.1/0\" has bits set beyond its first 0: 0.0.0.0/0 is the block, 0.0.0.1 the address alone"),
-      ("fd00::1/8", "\"fd00::1/8\" has bits set beyond its first 8: fd00::/8 is the block, fd00::1 the address alone"),
-      ("::1/127", "\"::1/127\" has bits set beyond its first 127: ::/127 is the block, ::1 the address alone"),
+      (
+        "0.0.0.1/0",
+        "\"0.0.0.1/0\" has bits set beyond its first 0: 0.0.0.0/0 is the block, and 0.0.0.1 alone is the address"
+      ),
+      (
+        "fd00::1/8",
+        "\"fd00::1/8\" has bits set beyond its first 8: fd00::/8 is the block, and fd00::1 alone is the address"
+      ),
+      ("::1/127", "\"::1/127\" has bits set beyond its first 127: ::/127 is the block, and ::1 alone is the address"),
       (
         "::ffff:10.0.0.0/8",
-        "\"::ffff:10.0.0.0/8\" has bits set beyond its first 8: an IPv4 block that is written in IPv6 has a length from 96 on"
+        "\"::ffff:10.0.0.0/8\" has bits set beyond its first 8: an IPv4 block in IPv6 notation needs a length of at least 96"
       ),
       (
         "::ffff:10.0.0.1/104",
-        "\"::ffff:10.0.0.1/104\" has bits set beyond its first 104: 10.0.0.0/8 is the block, 10.0.0.1 the address alone"
+        "\"::ffff:10.0.0.1/104\" has bits set beyond its first 104: 10.0.0.0/8 is the block, and 10.0.0.1 alone is the address"
       ),
     ])
   func `an address with bits beyond the length is an error that says so`(text: String, message: String) {
@@ -58,7 +64,7 @@ import Testing
   func `a length is a decimal number within the family's`(text: String) {
     let width = text.contains(":") ? 128 : 32
     let error = #expect(throws: InvalidAddress.self) { try AddressBlock(text) }
-    #expect(error?.description == "expected a length from 0 to \(width) behind the slash, got \"\(text)\"")
+    #expect(error?.description == "expected a length from 0 to \(width) after the slash, got \"\(text)\"")
   }
 
   @Test(arguments: ["", "/", "/8", "10/8", "10.0.0/8", "example.com", "10.0.0.0-10.0.0.9", " 10.0.0.0/8", "[::]/0"])

@@ -42,7 +42,7 @@ import Testing
       // Lines are one list.
       (["198.51.100.1", "203.0.113.9"], "203.0.113.9"), (["203.0.113.9", "10.0.0.2"], "203.0.113.9"),
       (["198.51.100.1, 203.0.113.9", "10.0.0.3, 10.0.0.2"], "203.0.113.9"),
-      // All are trusted: the first one has nobody before it.
+      // All addresses are trusted, so the first one is the client's.
       (["10.0.0.3, 10.0.0.2"], "10.0.0.3"), (["10.0.0.4", "10.0.0.3", "10.0.0.2"], "10.0.0.4"),
       // An IPv4 address in IPv6 is the IPv4 address.
       (["203.0.113.9, ::ffff:10.0.0.2"], "203.0.113.9"), (["::ffff:203.0.113.9"], "203.0.113.9"),
@@ -116,7 +116,7 @@ import Testing
       return blanks.randomElement(using: &generator)! + text + blanks.randomElement(using: &generator)!
     }
     for _ in 0..<3_000 {
-      // What the client sent of its own, trusted addresses among it; then its address, by the proxies.
+      // The client's own header values, with trusted addresses among them; then its address, added by the proxies.
       let client = GeneratedHeader.address(.ipv6, using: &generator)
       var elements = (0..<Int.random(in: 0...4, using: &generator)).map { _ in
         Int.random(in: 0..<4, using: &generator) == 0 ? "forged" : written(proxy(&generator), &generator)

@@ -1,4 +1,4 @@
-// Headers made up for tests: what is in them is known from how they were made.
+// Generated headers. Their fields are known from the generator.
 
 import ClientAddress
 import RedisFixture
@@ -32,7 +32,7 @@ struct GeneratedHeader {
 
   static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
 
-  /// In version 2, with these bytes as version and command, and as family and transport.
+  /// A version 2 header. `command` is the byte of version and command, `family` the byte of family and transport.
   static func block(_ command: UInt8, _ family: UInt8, _ rest: [UInt8]) -> [UInt8] {
     signature + [command, family, UInt8(rest.count >> 8), UInt8(rest.count & 0xFF)] + rest
   }
@@ -44,7 +44,7 @@ struct GeneratedHeader {
     }
   }
 
-  /// In version 2, with extensions of any kind but checksums.
+  /// A version 2 header with extensions of any kind except checksums.
   static func block(using generator: inout SeededGenerator) -> GeneratedHeader {
     let family: IPAddress.Family = Bool.random(using: &generator) ? .ipv4 : .ipv6
     let source = address(family, using: &generator)

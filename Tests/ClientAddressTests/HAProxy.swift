@@ -1,4 +1,5 @@
-// A real HAProxy, whose headers are what ours are read for. Killed with its object, and with the test process.
+// A real HAProxy, to test our parser with its headers. It is killed when its object is freed, and when the test process
+// ends.
 
 import Foundation
 import RedisFixture

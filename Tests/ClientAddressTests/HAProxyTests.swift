@@ -1,11 +1,11 @@
-// What HAProxy sends is read as what it says: Debian's package haproxy, in all the ways that it has of saying it.
+// Our parser reads the headers of HAProxy (Debian's package) as HAProxy means them, in every form that HAProxy has.
 
 import ClientAddress
 import RedisFixture
 import Testing
 
 @Suite struct HAProxyTests {
-  /// How it is told to send headers, in the order of the ports.
+  /// The options for sending headers, in the order of the ports.
   private static let ways = [
     "send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c",
     "send-proxy-v2 proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id",
@@ -87,7 +87,7 @@ import Testing
         let client = try Socket.connected(to: "127.0.0.1", proxy.port + 10 + way, from: "127.0.0.7")
         try client.send(made.bytes + Self.payload)
         let (bytes, outcome) = try header(at: listener)
-        // Of a client that it doesn't know it says where the connection comes from.
+        // If HAProxy doesn't know the client, it sends the connection's own source address.
         let source = try made.source ?? IPAddress("127.0.0.7")
         #expect(
           outcome == .complete(length: bytes.count, source: source), "seed \(generator.seed): \(made.bytes), \(bytes)")
@@ -129,7 +129,7 @@ import Testing
       let connection = try listener.accepted()
       let stream = try connection.received { String(decoding: $0, as: UTF8.self).hasSuffix("checked") }
       let outcome = outcome(of: stream)
-      // In version 1 it names its own end of the connection instead, as the specification recommends.
+      // In version 1 it sends its own end of the connection instead, as the specification recommends.
       let source = index == 0 ? try IPAddress("127.0.0.1") : nil
       #expect(outcome == .complete(length: stream.count - 7, source: source), "\(stream)")
     }

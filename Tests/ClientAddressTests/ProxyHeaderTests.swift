@@ -1,5 +1,5 @@
-// Random bytes, and headers damaged at random: read the same way however they are cut, and never as another's address.
-// `Scripts/fuzz proxy` looks longer and with coverage as its guide.
+// Random bytes, and headers damaged at random: the result doesn't depend on the cuts, and is never another address.
+// `Scripts/fuzz proxy` runs longer, guided by coverage.
 
 import ClientAddress
 import RedisFixture

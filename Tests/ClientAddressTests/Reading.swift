@@ -1,5 +1,5 @@
-// How the tests read headers: all at once and cut at every place, with something else behind it each time, which must make
-// no difference.
+// Reads headers for the tests: all at once and cut at every position, each time with different bytes after them. The
+// result must be the same.
 
 import ClientAddress
 import Testing

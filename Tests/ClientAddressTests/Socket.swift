@@ -89,12 +89,12 @@ final class Socket: Sendable {
     }
   }
 
-  /// What comes until so many bytes are there.
+  /// Reads until this number of bytes has arrived.
   func received(_ count: Int) throws -> [UInt8] {
     try received { $0.count >= count }
   }
 
-  /// What comes until it is enough; less where the other side closes before.
+  /// Reads until `isEnough`, or until the other side closes.
   func received(until isEnough: ([UInt8]) -> Bool) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)

@@ -1,4 +1,4 @@
-// Addresses as the C library reads and writes them: somebody else's opinion.
+// Addresses as the C library reads and writes them, to compare with ours.
 
 import ClientAddress
 import Foundation

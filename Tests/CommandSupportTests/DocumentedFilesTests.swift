@@ -1,4 +1,4 @@
-// The documentation leads through the code by the names of files. A file that was moved or renamed must not go on being named.
+// The documentation names files of the code. These tests find names of files that were moved or renamed.
 
 import Foundation
 import Testing

@@ -1,4 +1,4 @@
-// SECURITY.md says of each thing that somebody can't do which test shows it. A test that was renamed or removed must not go on being named.
+// SECURITY.md names the test for each of its claims. These tests find names of tests that were renamed or removed.
 
 import Foundation
 import Testing

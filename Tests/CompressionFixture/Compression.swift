@@ -1,5 +1,6 @@
-// Bodies for tests, compressed by each format's own library, so that what is undone in a test was made by others. A target of its own:
-// the tests of several modules need it, and no program may be linked with brotli's encoder.
+// Bodies for tests, compressed by each format's own library, so that our decoders are tested with other authors'
+// encoders. A target of its own: the tests of several modules need it, and no program may be linked with brotli's
+// encoder.
 
 import CBrotliEncoder
 import CZlib

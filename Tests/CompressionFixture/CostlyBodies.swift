@@ -1,5 +1,5 @@
-// Compressed bodies that take a decoder as much work as possible for each byte, and hold little or nothing. No encoder makes them: a
-// client that means harm does.
+// Compressed bodies that cost a decoder as much work as possible per byte, and decode to little or nothing. No encoder
+// makes them, but an attacker can.
 
 /// A body that is costly to decode.
 public struct CostlyBody: Sendable {

@@ -1,6 +1,6 @@
 import RedisFixture
 
-/// What is left of a program that has run to its end.
+/// The result of a program that has ended.
 struct CommandRun {
   var status: RedisFixture.ExitStatus
   /// Without the last line's end.

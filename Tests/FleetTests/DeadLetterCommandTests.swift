@@ -198,7 +198,7 @@ struct DeadLetterCommandTests {
         #expect(after.state.dead + after.state.pending + after.discarded == count, "\(verb)")
         #expect(after.state.pending == after.requeued, "\(verb)")
       }
-      // What was left is done by another run.
+      // Another run does the rest.
       let rest = try await CommandRun.of(
         "sync-status", ["dead", "discard", "--all", "--yes", "--redis", "\(server.endpoint)"])
       #expect(rest.status == .exited(0))

@@ -43,7 +43,7 @@ struct DeadLetterShard {
 
   func survey() async throws -> QueueSurvey { try await QueueSurvey.read(from: client, layout: layout) }
 
-  /// What an envelope of that number is called.
+  /// The ID of the envelope with this number.
   static func id(_ number: Int) -> String {
     let digits = String(number)
     return "00000000-0000-7000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits

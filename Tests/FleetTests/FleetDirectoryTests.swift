@@ -209,7 +209,7 @@ struct FleetDirectoryTests {
         let error = await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("d")) }
         #expect(error?.fleetCode == .full)
       }
-      // From here on they are heard again, but for a.
+      // From here on all report again, except a.
       for seconds in stride(from: 0, through: 304, by: 4) {
         try await server.setClock(ahead: .seconds(3_600 + seconds))
         for name in ["b", "c"] { try await directory.write(Sample.node(name)) }
@@ -242,7 +242,7 @@ struct FleetDirectoryTests {
       #expect(reading.nodes.map(\.report.name) == ["a"])
       try await server.setClock(ahead: .seconds(11))
       #expect(try await directory.read().turnedAway == [])
-      // Room again: whoever tries is in, and isn't missed.
+      // There is room again: a new member that reports is registered, and no longer missing.
       await #expect(throws: RedisServerError.self) { try await directory.write(Sample.worker("w-150")) }
       try await directory.write(Sample.node("a"), stopped: true)
       try await directory.write(Sample.worker("w-150"))
@@ -265,7 +265,7 @@ struct FleetDirectoryTests {
       try await directory.write(Sample.node("live"))
       let back = try await directory.read().nodes
       #expect(back.allSatisfy { !$0.isUndated && $0.age < .seconds(5) && $0.clashAge == nil })
-      // The time at which it was heard comes again.
+      // Redis's clock reaches the time of the last report a second time.
       for ahead in [-3_590.0, -10, 0, 5] {
         try await server.setClock(ahead: .seconds(ahead))
         try await directory.write(Sample.node("live"))
@@ -303,7 +303,7 @@ struct FleetDirectoryTests {
       let directory = FleetDirectory(client: client)
       try await directory.write(Sample.node { $0.keys = 1 })
       try await client.execute(RedisCommand("CONFIG", "SET", "maxmemory", "1")).ok()
-      // That it is full is part of what is shown.
+      // The output says that the register is full.
       let refusal = try await client.execute(RedisCommand("SET", "x", "y"))
       #expect(throws: RedisServerError.self) { try refusal.ok() }
       try await directory.write(Sample.node { $0.keys = 2 })
@@ -359,7 +359,7 @@ struct FleetDirectoryTests {
           "node-2: the report's field completeness.state has an unknown value",
           "node-3: the report's field sealed has an unexpected type",
           "node-4: the report lacks name",
-          "node-5: the report is of other",
+          "node-5: the report belongs to other",
           "node-6: the report and its time are from two instances",
           "ghost: the time of its report is missing",
           "noted: its report is missing; only the time of the report is there",

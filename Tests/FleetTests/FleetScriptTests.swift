@@ -1,4 +1,4 @@
-// The fleet's scripts as texts. What they do is tested where it is used.
+// Checks the text of the fleet's scripts. Their effects are tested where they are used.
 
 import Hiredis
 import RedisClient

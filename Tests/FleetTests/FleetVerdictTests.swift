@@ -111,7 +111,7 @@ struct FleetVerdictTests {
     let full = verdict(Sample.member(Sample.worker()))
     #expect(full.isInSync && !full.isWell)
     #expect(
-      untaken(full).first?.hasPrefix("the fleet's register is full, and no further node or worker is seen") == true)
+      untaken(full).first?.hasPrefix("the fleet's register is full, so further nodes and workers aren't shown") == true)
     #expect(untaken(verdict(Sample.member(Sample.worker(), age: 200))).count == 1, "it may live")
     #expect(untaken(verdict(Sample.member(Sample.worker(), age: 301))) == [])
     #expect(untaken(verdict(Sample.member(Sample.worker(), stopped: true))) == [])
@@ -190,7 +190,7 @@ struct FleetVerdictTests {
       "can't read the store's format: run the same Sluice version for nodes and key-publisher, and finish any reseal"
     ),
   ]) func `only a complete mirror is in sync`(state: Completeness.State, verified: Int, words: String) {
-    // However well or badly the rest looks: the first cause is enough.
+    // The first cause is enough, whatever the other values are.
     for version in [1_000_100, 5] as [UInt64] {
       let verdict = verdict {
         $0.completeness = .init(state: state, verified: verified, total: 1_024)
@@ -233,7 +233,7 @@ struct FleetVerdictTests {
   }
 
   @Test func `never heard isn't zero seconds ago`() {
-    #expect(wrong(verdict { $0.freshnessSeconds = nil }) == ["node-1 has never heard from the store"])
+    #expect(wrong(verdict { $0.freshnessSeconds = nil }) == ["node-1 has had no answer from the store yet"])
   }
 
   @Test(arguments: [(0.0, true), (5.0, true), (5.1, false), (37.9, false)])
@@ -244,7 +244,7 @@ struct FleetVerdictTests {
   @Test func `how long ago a node heard from the store is said`() {
     #expect(
       wrong(verdict { $0.freshnessSeconds = 37.9 })
-        == ["node-1 had not heard from the store for 37 s when it reported"])
+        == ["node-1 had had no answer from the store for 37 s when it reported"])
   }
 
   /// One node at a version, that had read the store's version as the other.
@@ -276,7 +276,7 @@ struct FleetVerdictTests {
       $0.storeVersion = 10
       $0.freshnessSeconds = 60
     }
-    #expect(wrong(verdict) == ["node-1 had not heard from the store for 1 min when it reported"])
+    #expect(wrong(verdict) == ["node-1 had had no answer from the store for 1 min when it reported"])
   }
 
   @Test func `a node may be ahead of what was read before it, but not of what was read after it`() {
@@ -309,7 +309,7 @@ struct FleetVerdictTests {
       wrong(verdict { $0.keys = 999_999 }) == [
         "node-1 has 999,999 keys, the store has 1,000,000 at the same version: run key-publisher verify"
       ])
-    // While the store moves the two numbers are of two moments.
+    // While the store changes, the two numbers are from two moments.
     let moving = Sample.facts(nodes: [Sample.member(Sample.node { $0.keys = 999_999 })]) {
       $0.storeAfter?.version = 1_000_101
     }
@@ -485,7 +485,7 @@ struct FleetVerdictTests {
       }, isWell: false)
     #expect(
       setAside == [
-        "node-1 has set aside 1 payload in its spool that Redis doesn't take (2.0 MiB): "
+        "node-1 has set aside 1 payload in its spool, because Redis rejects them (2.0 MiB): "
           + "stop the node and see `sync-status spool list FOLDER` on its machine"
       ])
   }
@@ -506,7 +506,7 @@ struct FleetVerdictTests {
       untaken(verdict) == [
         "shard 0 of the queue is over its limit of bytes (--max-queue-bytes): it gets no pushes until it is below "
           + "--queue-low-water. Start workers, or raise the limit",
-        "nothing is pushed to shard 1 of the queue: --require-durability always isn't met: appendonly is no",
+        "shard 1 of the queue gets no pushes: --require-durability always isn't met: appendonly is no",
       ])
   }
 
@@ -531,7 +531,7 @@ struct FleetVerdictTests {
     #expect(
       untaken(bad) == ["node-1 accepted none of 121 pushes in the last minute: 120 durability_lost and 1 unsealed"])
     #expect(verdict { $0.lastMinute = .init(taken: 1, notTaken: 121) }.isWell)
-    // Nobody pushed, or only who sends too fast.
+    // No pushes, or only pushes of accounts over their rate.
     #expect(verdict { $0.lastMinute = .init() }.isWell)
   }
 
@@ -721,9 +721,9 @@ struct FleetVerdictTests {
         "Redis's settings can't be read (Redis answered: NOPERM no INFO): unknown whether it evicts keys. Allow INFO for "
           + "sync-status's Redis user"
       ])
-    // Somebody who has read it himself knows better than a report of a second ago.
+    // Redis's settings as read by the command itself overrule a report of a second ago.
     #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)
-    // Nor does one count that was made long ago.
+    // Nor does a report that is a minute old.
     let silent = FleetVerdict(
       Sample.facts(
         nodes: [Sample.member(Sample.node { $0.queue.shards[0].evictionPolicy = "allkeys-lru" }, age: 60)]
@@ -744,7 +744,7 @@ struct FleetVerdictTests {
     }
     let verdict = FleetVerdict(
       Sample.facts(nodes: nodes) {
-        // Of the second one everything is known from here, of the third one nothing.
+        // Everything about the second shard can be read from here, and nothing about the third.
         $0.shards = Sample.shards
         $0.shards[1].redis = .known(Sample.redis)
         $0.shards[2].redis = .unreadable("no INFO")

@@ -40,7 +40,7 @@ struct HeartbeatTests {
     let registered: Registration
 
     func run() async throws {
-      // Not before the heartbeat is known: what is looked for is the report after it.
+      // Wait for the heartbeat first: the test is about the report after it.
       try await eventually("the member is registered") { registered.state == .registered }
       throw DiskFull()
     }

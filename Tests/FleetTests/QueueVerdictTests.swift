@@ -6,7 +6,7 @@ import RedisFixture
 import SchemaFixture
 import Testing
 
-/// What is said of the queue, on real surveys of a real Redis; and the command as an operator runs it.
+/// The queue's problems, found in real surveys of a real Redis, and shown by the command that an operator runs.
 struct QueueVerdictTests {
   @Test func `the age of a payload follows from the nodes' clocks where Redis's is wrong`() {
     func time(_ clocks: [Double], _ change: (inout FleetReading) -> Void = { _ in }) -> Double {

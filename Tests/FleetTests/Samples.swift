@@ -1,4 +1,4 @@
-// A fleet in which everything is as it should be; tests say what is different about theirs.
+// A fleet without any problem. Each test changes the values that it is about.
 
 import Fleet
 @testable import KeyReplica

@@ -1,4 +1,4 @@
-// What sync-status says of the source mark: one sentence for all nodes, and what to do.
+// The messages of sync-status about the source mark: one sentence for all nodes, and what to do.
 
 import Fleet
 import KeyReplica
@@ -50,7 +50,7 @@ import Testing
     let lost = problems(SourceMark(moment: Self.time - 1_000_000, readAt: Self.time))
     #expect(
       lost == [
-        "wrong: the store has lost the maximum age of its source mark (flushed? made anew?). node-1 keeps 60 s in "
+        "wrong: the store has lost the maximum age of its source mark (flushed? recreated?). node-1 keeps 60 s in "
           + "force, other nodes have none. Set it again: key-publisher source --max-age, with a time or none"
       ])
     #expect(problems(SourceMark(saysNoLimit: true)) == [])

@@ -38,7 +38,7 @@ struct SyncStatusCommandTests {
     _ reports: [any MemberReport], to client: RedisClient, _ body: () async throws -> Void
   ) async throws {
     let directory = FleetDirectory(client: client)
-    // So that they are there when the body begins.
+    // Write all reports once before the body begins.
     for report in reports { try await directory.write(report) }
     let tasks = reports.map { report in Task { await keepReporting(report, directory) } }
     defer { for task in tasks { task.cancel() } }
@@ -258,7 +258,7 @@ struct SyncStatusCommandTests {
         #expect(two.status == .exited(1))
         #expect(two.errors.contains("1 of 2 nodes in sync"))
         #expect(two.errors.contains("node-2 still mirrors epoch "))
-        // What the machine's own environment says of a node is overruled by the command line.
+        // The command line overrides SLUICE_NODE in the environment.
         let overruled = try await run(["wait", "--count", "1"] + options, environment: ["SLUICE_NODE": "node-2"])
         #expect(overruled.status == .exited(0))
         let named = try await run(["wait"] + options, environment: ["SLUICE_NODE": "node-2"])

@@ -9,7 +9,7 @@ import sys, tempfile, threading, time
 KEY = "sk_flood_0"
 STRANGER, CLIENT, BALANCER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: sluice\r\nX-Filler: " + b"a" * 4000
-# Of each flood: with less it proves nothing.
+# Minimum pushes and questions of each flood: fewer would prove nothing.
 FEWEST_PUSHES, FEWEST_QUESTIONS = 50, 10
 # Each on the push listener, and on the admin listener at the same time.
 KINDS = ["idle", "dripping", "half_hello", "hello", "resetting", "closing", "half_closed", "answered", "endless_head"]
@@ -327,7 +327,8 @@ def round(binaries, limit, options, tls, seconds, count, problems):
             admin, _, admin_held = strangers(node.admin, kind, 300, 300)
             most = most_held = most_admin = 0
             is_cut = False
-            # For so long, and until enough was seen: other work on this machine must not decide what is found.
+            # Runs for at least this time, and until enough was seen: other load on this machine must not change the
+            # result.
             while node.is_alive():
                 passed = time.monotonic() - begun
                 seen = clients.sent >= FEWEST_PUSHES and clients.asked >= FEWEST_QUESTIONS and opened.value >= count

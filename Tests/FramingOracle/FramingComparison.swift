@@ -8,7 +8,8 @@ import HTTPFraming
 
 /// Why NIO may refuse or see otherwise what the machine takes.
 public enum KnownDifference: String, CaseIterable, Sendable {
-  /// llhttp has a list of methods. RFC 9110 §9.1: any token may be one, and who doesn't know it answers 501.
+  /// llhttp has a list of methods. RFC 9110 §9.1: any token may be a method, and a server that doesn't know it answers
+  /// 501.
   case unlistedMethod
   /// `Connection: upgrade` with `Upgrade` ends NIO's reading, since what follows may be another protocol. RFC 9110
   /// §7.8: a server may ignore it, and then the connection stays HTTP.
@@ -50,7 +51,7 @@ public enum FramingComparison {
       }
       if request.asksForUpgrade { return .known(.upgrade) }
     }
-    // Where the machine waits for more, NIO must not have seen a request already.
+    // While the machine waits for more bytes, NIO must not have reported a request already.
     if ours.refusal == nil, !ours.isClosed, !ours.events.contains(.outputClosed),
       theirs.requests.count > ours.requests.count
     {

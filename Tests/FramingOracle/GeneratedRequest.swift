@@ -1,5 +1,5 @@
-// Requests made up at random, valid by construction, and ways to break one that must be refused. What a request should
-// be read as is known from how it was made, and not from any parser.
+// Random requests that are valid by construction, and ways to break one that must be refused. The right reading of a
+// request is known from the generator, and not from a parser.
 
 public import HTTPFraming
 
@@ -54,7 +54,7 @@ public struct GeneratedRequest: Sendable {
     fields.append(("X-Id", String.blanks(&generator) + id + String.blanks(&generator)))
 
     body = (0..<(chance(60) ? Int.random(in: 0...200, using: &generator) : 0)).map { _ in
-      // Bodies that look like framing are the ones that show who is out of step.
+      // Bodies that look like framing show which parser is out of step.
       chance(20)
         ? Array("\r\n0:GETPOST HTTP/1.1".utf8).randomElement(using: &generator)!
         : .random(in: 0...255, using: &generator)
@@ -119,7 +119,7 @@ public struct GeneratedRequest: Sendable {
   ) {
     var broken = self
     broken.leadingLine = false
-    // So that only the one thing is wrong with it.
+    // So only this one thing is wrong with the request.
     func add(_ name: String, _ value: String) { broken.fields.append((name, value)) }
     func plain() {
       broken.kind = .none
@@ -238,7 +238,7 @@ extension String {
 }
 
 extension [UInt8] {
-  /// Damages a few bytes: with what, and where, has a liking for what matters in HTTP.
+  /// Damages a few bytes. Bytes that matter in HTTP are preferred, as positions and as values.
   public mutating func damage(using generator: inout some RandomNumberGenerator) {
     guard !isEmpty else { return }
     let weighty = Array("\r\n\n\t\0 :;,/?#%0123456789abfx\u{7f}\u{80}".utf8)

@@ -1,4 +1,4 @@
-// The same stream read by NIO's decoder, the oracle: another author's parser (llhttp) behind an interface of its own.
+// Reads the same stream with NIO's decoder, the oracle: another author's parser (llhttp) with another interface.
 
 import HTTPFraming
 internal import NIOCore

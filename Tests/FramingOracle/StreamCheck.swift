@@ -1,4 +1,4 @@
-// Everything that must hold of any stream at all, in one place for the unit tests' random streams and for libFuzzer's.
+// The rules that hold for every stream, in one place for the unit tests' random streams and for libFuzzer's.
 
 public import HTTPFraming
 

@@ -41,7 +41,7 @@ public struct Transcript: Equatable, Sendable {
   public private(set) var events: [Event] = []
   public private(set) var requests: [ReadRequest] = []
   public private(set) var phase = ConnectionPhase.idle
-  /// What the machine did that it must never do.
+  /// A violation of the state machine's rules.
   public private(set) var misdeed: String?
 
   public var refusal: ProtocolError? {

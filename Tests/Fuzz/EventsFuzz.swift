@@ -41,7 +41,7 @@ public func fuzzEvents(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   return 0
 }
 
-/// With what Foundation makes of the batch, if it makes an array of it.
+/// Compare with Foundation's array, if Foundation parses the batch as one.
 private func compare(_ outcome: Result<Int, EventCount.Failure>, of batch: [UInt8]) {
   // It may be stricter: it reads what is within the elements.
   guard let array = try? JSONSerialization.jsonObject(with: Data(batch)) as? [Any] else { return }

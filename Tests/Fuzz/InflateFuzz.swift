@@ -1,8 +1,9 @@
-// What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with Sources/BodyCoding as one
-// module.
+// The function that libFuzzer calls with each generated input: see Scripts/fuzz. Compiled together with
+// Sources/BodyCoding as one module.
 //
-// An input is a byte that says whether the body is taken for brotli and how many bytes are decoded at a time, then a body. Whatever the
-// body is, what comes out must not depend on the room, must keep to the bounds, and must be what the library's own one call makes of it.
+// The first byte of an input chooses whether the body is decoded as brotli, and how many bytes are decoded at a time. The
+// rest is the body. For every body the output must not depend on the size of the output buffer, must stay within the
+// limits, and must equal the output of the library's one-shot call.
 
 internal import CBrotli
 internal import CZlib
@@ -62,7 +63,7 @@ private func decode(
   }
 }
 
-/// What the library makes of a body in one call; nil where that is an error.
+/// The library's result for a body in one call; nil if it is an error.
 private func ownCall(_ body: [UInt8], _ format: CompressionFormat, most: Int) -> [UInt8]? {
   var worked = false
   let output = [UInt8](unsafeUninitializedCapacity: most) { room, count in

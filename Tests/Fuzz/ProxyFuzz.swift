@@ -32,7 +32,7 @@ public func fuzzProxyHeader(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt
   return 0
 }
 
-/// From memory that ends where the bytes do, so that the sanitizer sees what is read beyond.
+/// Use memory that ends with the bytes, so that the sanitizer detects reads beyond them.
 private func read(_ bytes: ArraySlice<UInt8>) -> ProxyHeader.Outcome {
   let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
   defer { memory.deallocate() }

@@ -17,7 +17,7 @@ public func fuzzReader(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let inPieces = read(stream, inPiecesOf: sizes, limits: limits)
   precondition(atOnce.replies == inPieces.replies, "the replies depend on where the stream is cut")
   precondition(atOnce.failed == inPieces.failed, "whether it fails depends on where the stream is cut")
-  // In larger pieces: most inputs have some of a byte.
+  // Feed larger pieces too: most inputs have some pieces of one byte.
   if !atOnce.failed { checkCapacity(stream, inPiecesOf: sizes.map { $0 + 128 }, limits: limits) }
   for reply in atOnce.replies {
     let size = size(of: reply, level: 0)

@@ -17,7 +17,7 @@ struct EchoServer {
   /// The ids of those that it answered, and whether their end had come.
   private(set) var answered: [(id: String, whole: Bool)] = []
   private(set) var refusal: ProtocolError?
-  /// What the machine did that it must never do.
+  /// A violation of the state machine's rules.
   private(set) var misdeed: String?
   private(set) var isClosed = false
 

@@ -1,5 +1,5 @@
-// Streams made up at random, damaged at random and cut at random places: read the same way however they are cut, and
-// the same way as NIO's decoder reads them. `Scripts/fuzz request` looks longer and with coverage as its guide.
+// Random streams, damaged at random and cut at random positions: the result doesn't depend on the cuts, and equals that
+// of NIO's decoder. `Scripts/fuzz request` runs longer, guided by coverage.
 
 import FramingOracle
 import HTTPFraming

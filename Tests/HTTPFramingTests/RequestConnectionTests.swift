@@ -1,4 +1,4 @@
-// The machine's transitions one by one: what it says, what it wants to be told, and in which phase it is.
+// The state machine's transitions one by one: its output, the calls that it expects next, and its phase.
 
 import FramingOracle
 import HTTPFraming

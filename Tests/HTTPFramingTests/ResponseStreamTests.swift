@@ -79,7 +79,7 @@ import Testing
     #expect(refused > 100 && complete > 300, "\(refused) refused, \(complete) to the end")
   }
 
-  /// What is wrong with what came back; nil if nothing is.
+  /// The problem with the received responses; nil if there is none.
   private static func fault(_ exchange: Exchange, _ reading: Reading) -> String? {
     if let misdeed = exchange.server.misdeed { return misdeed }
     if let objection = reading.objection { return objection }

@@ -1,5 +1,5 @@
-// Good streams, damaged at random: the reader may fail or read other replies, but never crash, pass its limits, or depend on
-// where the stream is cut. `Scripts/fuzz reader` looks longer and with coverage as its guide.
+// Valid streams, damaged at random: the reader may fail or read other replies, but must never crash, exceed its limits,
+// or depend on where the stream is cut. `Scripts/fuzz reader` runs longer, guided by coverage.
 
 import Hiredis
 import RedisFixture

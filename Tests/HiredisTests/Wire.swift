@@ -1,4 +1,5 @@
-// RESP2 written and read once more, independently of what is under test: replies to bytes, bytes of commands to arguments.
+// A second implementation of RESP2, independent of the tested one: replies to bytes, and bytes of commands to
+// arguments.
 
 import Hiredis
 
@@ -17,7 +18,7 @@ extension RedisReply {
     }
   }
 
-  /// Some reply, of at most so many levels of arrays.
+  /// A random reply with at most this number of nested arrays.
   static func random(levels: Int, using generator: inout some RandomNumberGenerator) -> RedisReply {
     switch Int.random(in: 0..<(levels > 0 ? 8 : 5), using: &generator) {
     case 0: .status(String(repeating: "OK ", count: .random(in: 0...3, using: &generator)))

@@ -1,4 +1,4 @@
-// How a client ends: what it still delivers, and what it says of the rest.
+// How a client ends: which payloads it still delivers, and what it reports about the others.
 
 import Logging
 import RedisFixture

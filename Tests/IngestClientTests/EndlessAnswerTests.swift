@@ -48,7 +48,7 @@ struct EndlessAnswerTests {
     let before = try Self.residentBytes()
     try running.client.submit(IngestClient.Payload(Array("{}".utf8)))
     let run = Task { try await running.client.run() }
-    // Either the client has hung up, or it has heard all there is.
+    // Either the client has closed the connection, or it has read everything.
     try await eventually(within: .seconds(60), "the flood is over") { server.hasEnded }
     let grown = try Self.residentBytes() - before
     #expect(grown < flood / 2, "\(grown) bytes more after \(server.sent) were sent")

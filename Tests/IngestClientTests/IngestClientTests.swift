@@ -1,4 +1,4 @@
-// The client against a real server: what goes over the wire, what is made of it, and what everybody is told.
+// The client against a real server: the requests that it sends, its reaction to answers, and its reports.
 
 import NIOCore
 import NIOHTTP1

@@ -1,5 +1,5 @@
-// An outbox in virtual time: a server that is a closure, answers that take a while, and a record of all that was sent. Hours pass in
-// milliseconds, and nothing is random but by a seed.
+// An outbox in virtual time: a server that is a closure, delayed answers, and a record of all sent requests. Hours pass
+// in milliseconds. A seed decides everything random.
 
 import NIOCore
 import RedisFixture

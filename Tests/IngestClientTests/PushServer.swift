@@ -1,4 +1,4 @@
-// A real HTTP server on loopback whose every answer the test decides: what a client does is only shown by a socket.
+// A real HTTP server on loopback. The test decides each answer. Only a real socket shows everything that a client does.
 
 import NIOCore
 import NIOHTTP1
@@ -24,7 +24,7 @@ enum PushReply: Sendable {
   case close
 }
 
-/// A server that answers as it is told. Closed with this object.
+/// A server with scripted answers. It is closed when this object is freed.
 final class PushServer: Sendable {
   typealias Script = @Sendable (_ push: ReceivedPush, _ number: Int) -> PushReply
 

@@ -216,7 +216,7 @@ struct RefusalTests {
     #expect(world.undelivered.count == 10)
   }
 
-  /// Whatever the server does, and in whatever order: payloads end once, none is lost by a pause, and bounds hold.
+  /// Whatever the server does, in any order: each payload ends once, a pause loses none, and the limits hold.
   @Test func `whatever the server does, every payload ends exactly once`() throws {
     var generator = SeededGenerator.announced()
     var refusals = 0

@@ -1,4 +1,4 @@
-// A clock that a test turns by hand: whoever sleeps on it wakes when the test says so, and real time doesn't matter.
+// A clock that a test advances. A task that sleeps on it wakes when the test says so, and real time doesn't matter.
 
 import Synchronization
 

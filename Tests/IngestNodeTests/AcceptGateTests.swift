@@ -1,4 +1,4 @@
-// What stands before accepting, on a channel whose accepting the test plays.
+// The handler in front of the accepting channel. The test plays the channel's part of accepting.
 
 import Foundation
 import Logging

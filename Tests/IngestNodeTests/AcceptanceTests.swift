@@ -1,5 +1,5 @@
-// What says "taken", and "the key is active", in each dialect: some clients look at the status, some at the type, and
-// some read the body.
+// The answers for an accepted payload and for an active key, in each dialect. Some clients check the status, some the
+// content type, and some the body.
 
 import Foundation
 import HTTPFraming

@@ -15,7 +15,7 @@ import Testing
 @Suite struct AcceptorTests {
   private let log = RecordedLog()
 
-  /// What an acceptor hands over, as it comes.
+  /// The connections that an acceptor hands over, in order.
   private struct Harness {
     let acceptor: Acceptor
     let sockets: AsyncStream<CInt>

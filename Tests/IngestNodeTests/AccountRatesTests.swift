@@ -1,4 +1,4 @@
-// How much an account may send: the burst, what comes back with time, and what is forgotten.
+// The rate limit of an account: the burst, how it refills, and when an account is forgotten.
 
 import Dispatch
 import KeyReplica

@@ -1,4 +1,4 @@
-// The operators' listener on real sockets: whatever clients do, connections end, and others are answered.
+// The admin listener on real sockets: whatever clients do, their connections end, and others are answered.
 
 import Fleet
 import Foundation

@@ -250,7 +250,7 @@ private struct RunningAgent: Sendable {
   }
 }
 
-/// Holds back whoever waits until it is opened.
+/// Blocks all waiters until it is opened.
 private final class Gate: Sendable {
   private let state = Mutex<(open: Bool, waiting: [CheckedContinuation<Void, Never>])>((false, []))
 

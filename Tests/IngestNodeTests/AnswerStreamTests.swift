@@ -134,7 +134,7 @@ import Testing
     return conversation
   }
 
-  /// What is wrong with a connection; nil if nothing is.
+  /// The problem with a connection; nil if there is none.
   private static func fault(_ conversation: Conversation, _ reading: Reading) -> String? {
     if let objection = reading.objection { return objection }
     if !conversation.isClosed { return "the connection never ends" }

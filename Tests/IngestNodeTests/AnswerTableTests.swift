@@ -1,6 +1,5 @@
-// Every reason for which a payload isn't taken, in the words of every dialect. Which status each has is written down
-// here a second time, on purpose: a change of the table that nobody thought through changes what clients do with their
-// data.
+// Every reason for which a payload isn't accepted, in every dialect. The statuses are listed here a second time on
+// purpose: an unintended change of the table would change what clients do with their data.
 
 import ClientAddress
 import Foundation

@@ -1,5 +1,4 @@
-// Clients that send more than is taken, and clients that don't read: what is kept of either is bounded, and so is for
-// how long.
+// Clients that send more than is accepted, and clients that don't read: memory and time for both are limited.
 
 import HTTPFraming
 import KeyReplica

@@ -1,5 +1,5 @@
-// What is counted on an event loop takes a moment, whatever a body is made of; what may take longer is counted elsewhere, where accounts
-// take turns.
+// A batch is counted on an event loop only if that is quick for any body. Other batches are counted on another thread,
+// where accounts take turns.
 
 import BodyCoding
 import CompressionFixture

@@ -11,7 +11,7 @@ struct ClientCertificateTests {
     let folder = try await CertificateFolder.make()
     let clients = try await CertificateFolder.make(authority: "an authority of clients")
     let strangers = try await CertificateFolder.make(authority: "an authority of others")
-    // Not by name: whoever it says it is, the API key says who pushes.
+    // The certificate's name doesn't count: the API key identifies the client.
     let known = try await clients.issue("a client", extensions: ["extendedKeyUsage=clientAuth"])
     let expired = try await clients.issue(
       "a former client", from: Date(timeIntervalSinceNow: -7200), to: Date(timeIntervalSinceNow: -3600))

@@ -1,4 +1,4 @@
-// How many connections there may be, counted from many threads, and which of them ends for another.
+// The limit of connections, counted from many threads, and which connection is closed for a new one.
 
 import ClientAddress
 import Dispatch
@@ -77,7 +77,7 @@ import Testing
     let connections = Connections(limit: 100)
     let places = (1...500).map { connections.enter($0, from: address($0)) }
     #expect(connections.closed == Array(1...400) && connections.limiter.current == 100)
-    // Who comes, goes and comes again is as new as the others that come then.
+    // A client that disconnects and connects again is as new as other new clients.
     places[400]?.giveBack()
     let again = connections.enter(501, from: address(401))
     let more = (502...600).map { connections.enter($0, from: address($0)) }

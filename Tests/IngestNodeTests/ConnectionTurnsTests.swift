@@ -95,7 +95,7 @@ import Testing
       let turns = ConnectionTurns(on: loop)
       let crowd = Idler(of: .account("crowd"))
       let other = Idler(of: .account("other"))
-      // So many that the pass is being timed.
+      // Enough turns for the pass to be timed.
       let isShort = (0..<1_000).allSatisfy { _ in turns.mayGoOnNow(crowd) }
       let end = loop.now + .milliseconds(20)
       while loop.now < end {}

@@ -1,5 +1,5 @@
-// How long a connection may be at each thing. The event loop's clock is the test's, so each deadline is met to the
-// nanosecond.
+// The deadline of each phase of a connection. The test controls the event loop's clock, so each deadline is tested to
+// the nanosecond.
 
 import HTTPFraming
 import KeyReplica
@@ -10,7 +10,7 @@ import Testing
 @testable import IngestNode
 
 @Suite struct DeadlineTests {
-  /// Nothing happens before the deadline, and it happens then.
+  /// Nothing happens before the deadline, and the connection ends at it.
   private func expectEnd(
     of client: EmbeddedClient, after time: TimeAmount, statuses: [Int], isOpen: Bool,
     location: SourceLocation = #_sourceLocation
@@ -101,7 +101,7 @@ import Testing
       #expect(client.budget.keylessUsed == 9)
       try expectEnd(of: client, after: .seconds(1), statuses: [408], isOpen: true)
       #expect(client.budget.keylessUsed == 0)
-      // With its key it is a body like others.
+      // Once the key has been read, the body has the same deadline as any other body.
       let known = EmbeddedClient()
       known.send(head)
       send(String(line.prefix(9)), to: known)

@@ -9,7 +9,7 @@ import Testing
 @testable import IngestNode
 
 @Suite struct DepartureTests {
-  /// What a client has sent when it goes away.
+  /// The bytes that a client has sent before it disconnects.
   private static let unfinished: [String] = [
     "", "POST /v1/pu", .head(length: 10) + "abc", .chunkedHead() + .chunk("abc"),
     .chunkedHead(key: "bad") + .chunk("abc"),

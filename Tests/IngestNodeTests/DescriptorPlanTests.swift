@@ -1,4 +1,4 @@
-// How descriptors are shared out, for limits as they are found and for those that are too small.
+// How descriptors are divided, for usual limits and for limits that are too small.
 
 import Testing
 

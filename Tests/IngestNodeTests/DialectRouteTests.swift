@@ -1,5 +1,5 @@
-// Which dialect a request is in: by the tables of the five, and by random paths that a reference matches in the slowest
-// way there is.
+// The dialect of a request: by the tables of the five dialects, and by random paths, compared with a simple, slow
+// reference.
 
 import HTTPFraming
 import Testing

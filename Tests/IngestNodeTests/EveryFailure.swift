@@ -8,7 +8,7 @@ import KeyReplica
 
 /// One of each kind, and of each that the kinds are made of.
 enum EveryFailure {
-  /// What a store, or a client, could say to break words that are put around it.
+  /// Text from a store or a client that could break the message around it.
   static let nasty = "\"quoted\", {\\ \u{1}\u{7f}\r\nx-evil: 1\t\u{fc}\u{2028}"
 
   static func undecided(after case: Undecided?) -> Undecided? {

@@ -12,7 +12,7 @@ import Testing
     case admitted, wholeAdmitted, rejected, rejectedInChunks, body, muchBody, ended, counted, taken, notTaken
   }
 
-  /// What is done about an event, in a word.
+  /// The action after an event, as one word.
   private func act(_ event: Event, on state: inout ExchangeState) -> String {
     switch event {
     case .admitted: word(state.admitted(isWhole: false))

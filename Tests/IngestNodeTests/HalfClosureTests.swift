@@ -1,4 +1,4 @@
-// Clients that send nothing more: they get their answers all the same, and then the connection ends.
+// Clients that close their sending side still get their answers. Then the connection ends.
 
 import KeyReplica
 import NIOCore

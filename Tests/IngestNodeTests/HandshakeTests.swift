@@ -1,4 +1,4 @@
-// TLS before the first request: which ciphers are taken, and how long and how often a client may begin.
+// TLS before the first request: the accepted ciphers, and how long and how often a client may begin a handshake.
 
 import ClientAddress
 import Foundation

@@ -1,4 +1,4 @@
-// Which handshake goes on when, and what of it is counted.
+// The order in which handshakes continue, and which of their work is charged.
 
 import ClientAddress
 import NIOCore

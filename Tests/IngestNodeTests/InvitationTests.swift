@@ -1,4 +1,5 @@
-// Expect: 100-continue. Who waits for an invitation sends its body only when its key is admitted, and not in vain.
+// Expect: 100-continue. A client that waits for 100 sends its body only when its key is admitted and the node accepts
+// the body.
 
 import KeyReplica
 import Testing

@@ -58,7 +58,7 @@ import Testing
     client.reset()
   }
 
-  /// With no room for bytes without a key, as strangers leave it.
+  /// No room is left for bodies without a key, as if strangers used it up.
   private static func withoutRoom() -> EmbeddedClient {
     var limits = ByteBudget.Limits(1 << 20)
     limits.keyless = 0
@@ -69,7 +69,7 @@ import Testing
     envelope("good"), envelope("good") + .filler(40_000), String(envelope("good").prefix { $0 != "\n" }),
   ]) func `an active key that comes in one read needs no room among bytes without a key`(body: String) throws {
     var requests = [String.post(to: "/api/1/envelope/", key: nil, body: body)]
-    // Of a body in chunks it isn't known that it ends without a line end.
+    // A chunked body may go on, so without a line end its first line isn't known to be complete.
     if body.contains("\n") {
       requests.append(.chunkedHead(to: "/api/1/envelope/", key: nil) + .chunk(body) + .chunk())
     }
@@ -92,7 +92,7 @@ import Testing
     unknown.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("other")))
     #expect(try unknown.statuses() == [503])
     #expect(unknown.gate.asked.isEmpty, "nobody is asked about what can't be held until the answer comes")
-    // Where there is no key the client hears that, and not that it may come again.
+    // A request without a key is answered 400, and not 503 with a Retry-After.
     let without = Self.withoutRoom()
     without.send(.post(to: "/api/1/envelope/", key: nil, body: "{}\n"))
     #expect(try without.statuses() == [400])

@@ -1,5 +1,4 @@
-// Where each dialect's clients put the key: what is found there, which place counts if there are several, and what is
-// no key.
+// The places of the key in each dialect: which values are keys, and which place counts if there are several.
 
 import HTTPFraming
 import KeyReplica

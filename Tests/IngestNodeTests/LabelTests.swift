@@ -1,4 +1,5 @@
-// What a head says of its body is kept with the payload, before it is known whether the key is active. It is bounded.
+// The headers that describe the body are kept with the payload before it is known whether the key is active. Their size
+// is limited.
 
 import HTTPFraming
 import IngestQueue

@@ -1,4 +1,4 @@
-// What was laid out for one refusal serves another only where all that it says is the same.
+// A cached refusal is reused only if every part of its text is the same.
 
 import KeyReplica
 import Testing

@@ -138,9 +138,10 @@ private final class AnswerAndEnd: ChannelInboundHandler {
     case .endSendingThenDiscard:
       context.writeAndFlush(answer).assumeIsolated().whenSuccess {
         self.written = true
-        // Not before: once our side has ended, the client's close_notify would close all, and drop what waits to be written.
+        // End our side only after the write. If it ended earlier, the client's close_notify would close the connection
+        // and drop the unwritten bytes.
         if self.inputClosed {
-          // Not here, where NIO is in the middle of writing: it would close the socket before it comes to our close_notify.
+          // Close in the next tick. NIO is in the middle of a write here: a close now would drop our close_notify.
           context.eventLoop.assumeIsolated().execute { context.close(promise: nil) }
         } else {
           context.close(mode: .output, promise: nil)

@@ -15,7 +15,7 @@ import Synchronization
 
 /// A listener on loopback for as long as a test runs.
 final class LoopbackServer: Sendable {
-  /// Of all sockets here, in bytes: the system's own hold megabytes, and it takes long to fill them.
+  /// Buffer size of all sockets here, in bytes: the system's default is megabytes, which take long to fill.
   static let kernelBuffer: SocketOptionValue = 32 << 10
 
   let gate: ScriptedGate
@@ -93,7 +93,7 @@ final class LoopbackServer: Sendable {
     }
   }
 
-  /// All that were ever served, in their order.
+  /// All connections that were served, in order.
   var connections: [any Channel] { served.channels.withLock { $0 } }
   var budgetUsed: Int {
     get async throws { try await listener.eventLoop.submit { self.budget.value.used }.get() }

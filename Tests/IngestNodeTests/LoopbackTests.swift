@@ -1,5 +1,5 @@
-// What the simulated socket of the other tests takes for granted, on real ones: that reading stops, that answers
-// survive the end of a connection, that clients who go away are noticed.
+// The other tests use a simulated socket. These tests check its assumptions on real sockets: reading stops, answers
+// survive the end of a connection, and clients that disconnect are noticed.
 
 import HTTPFraming
 import Listening
@@ -69,7 +69,7 @@ import Testing
       let count = 512
       let request = String.request("GET /nowhere HTTP/1.1", ["x: \(String.filler(15_000))"])
       for _ in 0..<count { client.send(request) }
-      // What has left the client is in one of the kernel's two buffers, or with the node.
+      // Bytes that have left the client are in one of the kernel's two buffers, or in the node.
       var last = -1
       try await eventually("nothing more is taken") {
         defer { last = client.sentBytes }
@@ -101,7 +101,7 @@ import Testing
       client.send(Self.question)
       #expect(try await client.answers(1).map(\.status) == [404])
       let connection = try await server.handler(ofConnection: 0)
-      // Its number may be another client's afterwards, who mustn't get the answers.
+      // Afterwards its number may belong to another client, which must not get the answers.
       #expect(try await connection.holdsSocket)
       try await client.reset()
       try await eventually("the connection is over") { server.limiter.current == 0 }

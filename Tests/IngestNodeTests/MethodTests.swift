@@ -1,4 +1,4 @@
-// Methods and paths: what is served, what isn't, and HEAD, whose answer has no body to keep in step by.
+// Methods and paths: which are served, which aren't, and HEAD, whose answer has no body.
 
 import IngestQueue
 import Testing

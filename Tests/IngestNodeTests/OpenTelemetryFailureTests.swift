@@ -1,4 +1,4 @@
-// Failures as OpenTelemetry's clients hear them: a google.rpc.Status, in protobuf or JSON.
+// Failures in OTLP: a google.rpc.Status, in protobuf or JSON.
 
 import ClientAddress
 import HTTPFraming

@@ -1,4 +1,4 @@
-// Patterns of paths, against a reference that is slow and plain.
+// Patterns of paths, compared with a simple, slow reference.
 
 import HTTPFraming
 import RedisFixture

@@ -1,4 +1,5 @@
-// The PROXY header before everything else on a connection: what is kept of it while it comes, and for how long.
+// The PROXY header at the beginning of a connection: how many of its bytes are kept until it is complete, and for how
+// long.
 
 import ClientAddress
 import NIOCore
@@ -59,7 +60,7 @@ import Testing
 
   @Test func `what comes after a refusal is neither kept nor passed on`() throws {
     let (channel, handler) = try connection()
-    // In one turn of the event loop, before the channel is closed for good.
+    // All in one turn of the event loop, before the channel is closed.
     channel.pipeline.fireChannelRead(ByteBuffer(string: "GET / HTTP/1.1\r\n"))
     for _ in 1...100 { channel.pipeline.fireChannelRead(ByteBuffer(repeating: 0, count: 10_000)) }
     #expect(heard.refusals.count == 1 && handler.keptBytes < 1_024)

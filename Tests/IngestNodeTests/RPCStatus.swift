@@ -1,4 +1,4 @@
-// What OpenTelemetry's clients read failures with, written anew here: two fields of protobuf.
+// A second decoder of google.rpc.Status, as in OpenTelemetry's clients: two fields of protobuf.
 
 /// A `google.rpc.Status`, read by hand: field 1 is a varint, field 2 a string.
 struct RPCStatus: Equatable {

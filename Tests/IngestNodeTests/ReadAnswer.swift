@@ -70,7 +70,7 @@ struct ReadAnswer {
 }
 
 extension ReadAnswer {
-  /// What a client would read of an answer.
+  /// An answer as a client would read it.
   init(_ reply: Reply) throws {
     var buffer = ByteBuffer()
     reply.write(.last, to: &buffer)
@@ -79,6 +79,6 @@ extension ReadAnswer {
     self = answers[0]
   }
 
-  /// What a client would read of an answer that is laid out.
+  /// A laid-out answer as a client would read it.
   init(_ response: Response) throws { try self.init(Reply(template: response)) }
 }

@@ -51,7 +51,7 @@ final class ScriptedGate: PushHandling {
 
   init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
-  /// What every push is answered with, unless another id is given.
+  /// The answer to every push, unless another ID is given.
   static let id = EnvelopeID(keyID: [], idempotencyKey: [])
   static let proof = Proof(epoch: "e1", version: 7, asOf: Instant(nanoseconds: 0))
   static let unknown = Verdict.refuse(.unknownKey, proof)

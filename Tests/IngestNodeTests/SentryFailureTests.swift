@@ -1,4 +1,4 @@
-// Failures as Sentry's clients hear them: in header lines of their own, which other sites' pages may read too.
+// Failures in Sentry's dialect: in headers of its own, which pages of other sites may read too.
 
 import ClientAddress
 import HTTPFraming

@@ -73,7 +73,7 @@ struct ServerCertificateTests {
     #expect(coming.standing(at: coming.notAfter - 60) == .valid(remaining: .seconds(60)))
   }
 
-  /// What can be wrong with the files, and what is said of it.
+  /// Each possible defect of the files, and its message.
   enum Fault: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case noSuchFile, emptyFile, folder, pipe, tooLarge, noCertificate, brokenCertificate
     case keyOfAnother, keyOfAnotherKind, keyIsCertificate, noKey, brokenKey, encryptedKey
@@ -88,8 +88,8 @@ struct ServerCertificateTests {
       case .folder: "Is a directory"
       case .tooLarge: "more than 1048576 bytes"
       case .noCertificate, .noAuthorities: "5 bytes without a certificate"
-      case .brokenCertificate: "a certificate that can't be read"
-      case .keyOfAnother, .keyOfAnotherKind: "a key that doesn't fit it"
+      case .brokenCertificate: "an unreadable or incomplete certificate"
+      case .keyOfAnother, .keyOfAnotherKind: "a key that doesn't match it"
       case .keyIsCertificate: "a certificate and no key"
       case .noKey: "5 bytes without a private key"
       case .brokenKey: "a key that can't be read"

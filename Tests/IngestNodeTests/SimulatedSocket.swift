@@ -11,7 +11,7 @@ final class SimulatedSocket: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = ByteBuffer
 
-  /// As NIO has it unless it is told otherwise.
+  /// NIO's default.
   static let writabilityMark = 64 << 10
 
   /// All that the client got.
@@ -27,7 +27,7 @@ final class SimulatedSocket: ChannelDuplexHandler {
   private var isRead = true
   /// Whether the client said that it sends nothing more.
   var inputIsClosed = false
-  /// What waits, in its order; nil is the end.
+  /// The waiting input, in order; nil is the end.
   private var writes: [(bytes: ByteBuffer?, promise: EventLoopPromise<Void>?)] = []
   private var flushed = 0
   private var context: ChannelHandlerContext?

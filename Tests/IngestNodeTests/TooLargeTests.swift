@@ -1,4 +1,4 @@
-// Bodies beyond the limit: as early as that is known, in the words of whoever sent them.
+// Bodies over the limit are answered as early as possible, in the client's dialect.
 
 import HTTPFraming
 import Testing

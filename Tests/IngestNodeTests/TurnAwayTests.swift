@@ -1,4 +1,4 @@
-// Connections that are one too many, on real sockets: each is told so, and none is in anybody's way.
+// Connections over the limit, on real sockets: each is answered, and none delays others.
 
 import ClientAddress
 import RedisFixture

@@ -1,4 +1,4 @@
-// From the key to the queue: who is asked what, when, and what comes of each answer.
+// From the key to the queue: which part is asked at which time, and the result of each answer.
 
 import Foundation
 import IngestQueue

@@ -81,7 +81,7 @@ struct AccountQuotaTests {
   @Test func `dead letters alone don't shut the gate until they have used their tenth of Redis's memory as well`() {
     #expect(gate(bytes: 0, memory: 8_900, limit: 10_000, dead: 8_000).shutFor == nil)
     #expect(gate(bytes: 0, memory: 9_000, limit: 10_000, dead: 8_000).shutFor == .memory)
-    // What they don't use of it isn't for other data.
+    // The part that they don't use isn't available to other data.
     #expect(gate(bytes: 0, memory: 8_400, limit: 10_000, dead: 500).shutFor == nil)
     #expect(gate(bytes: 0, memory: 8_500, limit: 10_000, dead: 500).shutFor == .memory)
   }

@@ -1,5 +1,5 @@
-// Redis's clock makes a step while there are leases, and payloads that are tried again. Time passes as the test says:
-// it sets the clock of a real server.
+// Redis's clock makes a step while there are leases and payloads that wait for a retry. The test sets the clock of a
+// real server.
 
 import Hiredis
 import IngestQueue
@@ -121,7 +121,7 @@ struct ClockTests {
         #expect((-70_000...70_000).contains(left), "\(left) ms at \(clock.passed)")
       }
       #expect((.seconds(50)...(.seconds(70))).contains(clock.passed), "\(clock.passed)")
-      // What is put there now goes by the clock as it is now.
+      // Entries that are put there now use the clock's current time.
       _ = try await worker.claimsNothing(slot: 1)
       try await queue.push([8])
       let next = try await worker.batch(slot: 1)
@@ -144,7 +144,7 @@ struct ClockTests {
         try await queue.push([0])
         let retried = try await other.batch()
         _ = try await other.settle(retried, [.postpone(delay: delay)])
-        // Of another account's list, so that it can be told apart when it is back.
+        // Use another account's list, so that the payload can be recognised when it returns.
         try await queue.push([1])
         _ = try await dead.batch()
         var steps = 0
@@ -161,7 +161,7 @@ struct ClockTests {
           if try batch.numbers.contains(0) { due = clock.passed - start }
           _ = try await other.acknowledge(batch)
         }
-        // What was put back last may not have been claimed, and would be taken for the next round's.
+        // The last payload that was put back may not have been claimed yet, and would be counted in the next round.
         while case .batch(let batch) = try await other.claim(slot: 0, takesSuspects: true) {
           _ = try await other.acknowledge(batch)
         }

@@ -365,7 +365,7 @@ extension QueueUnderTest {
     payload: ByteBuffer = ByteBuffer(string: "payload"), reason: (Int) -> String
   ) async throws {
     let numbers = Array(numbers)
-    // In portions that a loaded machine takes within the producer's deadline.
+    // Push in portions that a loaded machine accepts within the producer's deadline.
     for start in stride(from: 0, to: numbers.count, by: 500) {
       try await push(numbers[start..<min(start + 500, numbers.count)], of: account, payload: payload)
     }

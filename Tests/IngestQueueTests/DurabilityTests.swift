@@ -26,7 +26,7 @@ struct DurabilityTests {
     #expect(durability(settings("yes", "no")).disk == .unsynced)
     #expect(durability(settings("yes", "everysec")).disk == .everySecond)
     #expect(durability(settings("yes", "always")).disk == .always)
-    // Nothing is synced then for as long as the file is rewritten.
+    // With no-appendfsync-on-rewrite, Redis syncs nothing while it rewrites the file.
     #expect(durability(settings("yes", "always", onRewrite: "yes")).disk == .unsynced)
   }
 

@@ -20,7 +20,7 @@ struct HeavySendersTests {
       if senders.note(hash(account), bytes: 1).manyPayloads != isFlood, turn >= 1_000 { mistaken.insert(account) }
     }
     #expect(!mistaken.contains("flood"))
-    // Who shares the flood's counter is taken for it.
+    // An account that shares the flood's counter counts as heavy too.
     #expect(mistaken.count <= 1, "\(mistaken)")
   }
 

@@ -1,4 +1,5 @@
-// A text that stands for itself is written as it is, and that is found out eight bytes at a time: held against one at a time.
+// Text without special characters is copied unchanged. The code finds them eight bytes at a time; the tests compare the
+// result with one byte at a time.
 
 import Foundation
 import RedisFixture

@@ -5,7 +5,8 @@ import RedisClient
 import RedisFixture
 import Testing
 
-/// Redis answers nobody while it moves a large envelope. So it moves none in vain, and few in one run of a script.
+/// Redis can't serve other clients while it moves a large envelope. So a script moves only the large envelopes that its
+/// claim takes, and only a few in one run.
 struct LargeEnvelopeTests {
   private let large = 2 << 20
 

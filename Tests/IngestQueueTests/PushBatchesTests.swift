@@ -38,7 +38,7 @@ struct PushBatchesTests {
     return sent
   }
 
-  /// What a server would understand of the commands.
+  /// The commands as a server would read them.
   private func commands(in bytes: ByteBuffer) throws -> [[[UInt8]]] {
     var reader = ReplyReader()
     try reader.feed(Array(bytes.readableBytesView))

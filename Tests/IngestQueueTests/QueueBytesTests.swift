@@ -8,7 +8,7 @@ import Testing
 
 @testable import IngestQueue
 
-/// What Redis is told of the bytes that wait, against what waits.
+/// The bytes that Redis has counted, compared with the bytes that wait.
 struct QueueBytesTests {
   // MARK: Exact
 
@@ -158,7 +158,7 @@ struct QueueBytesTests {
       func truth() async throws -> Int64 {
         try await queue.recountedBytes().values.reduce(0, +) + 16 * queue.reading().entries
       }
-      // Who reads it meanwhile isn't told that there is room where there is none, nor more than Redis has.
+      // A reader in the meantime must not see room where there is none, nor more bytes than Redis has.
       let used = try #require(InfoFields(try await queue.send("INFO", "memory"))?["used_memory"].flatMap { Int64($0) })
       let isKnown = ![.tooLow, .negative, .noNumber].contains(mishap)
       if isKnown {
@@ -176,14 +176,14 @@ struct QueueBytesTests {
         #expect(
           (Double(truth) * 0.9...Double(truth) * 1.4 + 1).contains(Double(bytes)), "\(mishap): \(bytes) of \(truth)")
       }
-      // From an empty list on it is exact.
+      // Once a list has been empty, its count is exact.
       while case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: false) {
         _ = try await worker.acknowledge(batch)
       }
       #expect(try await queue.countedBytes()["0"] == nil)
       try await queue.pushCounted(1_000..<1_050, payload: ByteBuffer(repeating: 7, count: 3_000))
       #expect(try await queue.countedBytes()["0"] == queue.bytes(of: layout.pending(0)))
-      // So it is with what is tried again later.
+      // The same holds for payloads that wait for a retry.
       _ = try await queue.send("DEL", layout.later)
       #expect(try await !worker.claimsNothing())
       #expect(try await queue.countedBytes()["later"] == nil)

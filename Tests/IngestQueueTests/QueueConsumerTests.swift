@@ -280,7 +280,7 @@ struct QueueConsumerTests {
         turn += 1
         #expect(try await worker.extendLease(of: &batch))
         var fates = Array(repeating: Disposition.done, count: batch.entries.count)
-        // All that a worker may say must work when Redis is full.
+        // Every outcome that a worker can report must work when Redis is full.
         if turn < 4 { fates[0] = [.putBack, .retry(reason: "r", delay: .zero), .dead(reason: "d")][turn - 1] }
         _ = try await worker.settle(batch, fates)
         for (number, fate) in zip(try batch.numbers, fates) where fate == .done { stored.insert(number) }

@@ -28,7 +28,7 @@ struct QueueInvariantTests {
       #expect(stored.count > count / 4, "the faults left nothing to store: this run says nothing")
       #expect(dead.count > 0, "nothing was given up: this run says nothing of dead letters")
       #expect(try await queue.state().failing == 0)
-      // What was pushed and taken before it was counted: the next claim finds the lists empty.
+      // A payload may have been claimed before its bytes were counted. A claim that finds the lists empty resets them.
       try await queue.producer.drain().get()
       #expect(try await queue.worker().claimsNothing())
       #expect(try await queue.countedBytes() == [:])
@@ -61,7 +61,7 @@ struct QueueInvariantTests {
       }
       switch Int.random(in: 0..<20, using: &generator) {
       case 0:
-        // Dies with the batch in hand, and whatever else it had.
+        // The worker dies with its claimed batch, and with everything else that it had.
         consumer = try life()
         continue
       case 1: _ = try await consumer.extendLease(of: &batch)

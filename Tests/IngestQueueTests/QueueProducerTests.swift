@@ -107,7 +107,7 @@ struct QueueProducerTests {
   @Test func `what is small doesn't line up behind what is huge`() async throws {
     try await withProducer { _, producer, _ in
       let eventLoop = producer.eventLoop
-      // In the order in which they are answered, which is the order in which they were sent.
+      // In the order of the answers, which is the order of sending.
       let order = NIOLoopBoundBox.makeBoxSendingValue([Int](), eventLoop: eventLoop)
       let huge = ByteBuffer(repeating: 7, count: 15 << 20)
       try await eventLoop.flatSubmit {
@@ -221,7 +221,7 @@ struct QueueProducerTests {
       }
       try server.resume()
       try await eventually("pushes are taken again") { try await self.outcomes(producer, 51..<52) == [nil] }
-      // What was said not to be sent isn't there; what was unknown may be.
+      // Payloads that were reported as not sent aren't there. Those with an unknown outcome may be.
       let numbers = try await Set(queue(client).map { Int($0.header.receivedAt - EnvelopeHeader.plain.receivedAt) })
       #expect(numbers.isSuperset(of: [0, 51]))
       #expect(numbers.isDisjoint(with: 21..<51))

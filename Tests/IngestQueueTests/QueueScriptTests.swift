@@ -1,4 +1,4 @@
-// The queue's scripts as texts. What they do is tested where it is used.
+// Checks the text of the queue's scripts. Their effects are tested where they are used.
 
 import Hiredis
 import RedisClient
@@ -22,7 +22,7 @@ import Testing
     func file(_ name: String) throws -> LuaFile { try #require(lua.files[name]) }
     let words = try Set(["claim.lua", "settle.lua", "extend.lua"].flatMap { try file($0).answers })
     #expect(words == Set(ClaimAnswer.allCases.map(\.rawValue)))
-    // What is none of the others is tried again.
+    // A fate that settle.lua doesn't name is a retry.
     let fates = Set(SettleScript.Change.Name.allCases.map(\.rawValue)).subtracting(["retry"])
     let known = try file("settle.lua").strings
     #expect(fates.isSubset(of: known))

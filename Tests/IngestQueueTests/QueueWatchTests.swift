@@ -16,7 +16,7 @@ struct QueueWatchTests {
     let servers: [RedisServer]
     let producer: QueueProducer
     let watch: QueueWatch
-    /// To each server, to look at it and change it.
+    /// A connection to each server, to inspect it and change its settings.
     let clients: [RedisClient]
     let ended: EventLoopFuture<Void>
 
@@ -228,7 +228,7 @@ struct QueueWatchTests {
     try await with(limits: QueueLimits(entries: 100), producer: limits) { queue async throws in
       let loop = queue.producer.eventLoop
       let (producer, payload) = (queue.producer, ByteBuffer(string: "x"))
-      // All in one turn, before any reply can have come.
+      // All in one turn of the event loop, before any reply can arrive.
       let outcomes = try await loop.flatSubmit {
         EventLoopFuture.whenAllComplete((0..<5_000).map { producer.submit(.numbered($0), payload: payload) }, on: loop)
       }.get()
@@ -278,7 +278,7 @@ struct QueueWatchTests {
     try await with(limits: QueueLimits(bytes: limit)) { queue async throws in
       try await beginCounting(queue)
       var (number, refusal) = (0, EnqueueError?.none)
-      // Of many accounts, since one alone would be stopped before.
+      // Use many accounts: a single one would reach its own limit first.
       func push(_ size: Int) async throws {
         number += 1
         refusal = try await queue.push(number, size, account: "account-\(number % 50)")
@@ -417,8 +417,8 @@ struct QueueWatchTests {
           return
         }
       }
-      // The flood goes on for a while and ends. When the queue is read, what was estimated of its payloads turns out to be
-      // less, and a few more of them are taken.
+      // The flood continues for a while and ends. When the queue is read, its payloads turn out to be smaller than
+      // estimated, and a few more are accepted.
       var (taken, more) = (0, 0)
       var refusal: EnqueueError?
       while refusal == nil, taken < entries {
@@ -598,7 +598,7 @@ struct QueueWatchTests {
       var taken = 0
       var refusal: EnqueueError?
       while refusal == nil, taken < 1_000 {
-        // Of many accounts, since one alone would be stopped before.
+        // Use many accounts: a single one would reach its own limit first.
         refusal = try await queue.push(taken, 60_000, account: "account-\(taken % 30)")
         if refusal == nil { taken += 1 }
       }
@@ -621,7 +621,7 @@ struct QueueWatchTests {
     try await with([options], limits: QueueLimits(entries: 10)) { queue async throws in
       for number in 0..<10 { #expect(try await queue.push(number) == nil) }
       #expect(isOverLimit(try await queue.push()))
-      // Who may not run scripts can still push.
+      // A user that may not run scripts can still push.
       try await queue.clients[0].execute(RedisCommand("ACL", "SETUSER", "default", "-evalsha_ro", "-eval_ro")).ok()
       _ = try await queue.clients[0].execute(RedisCommand("DEL", queue.layout(0).pending(0))).integer()
       let since = ContinuousClock.now
@@ -683,7 +683,7 @@ struct QueueWatchTests {
       _ = try await queue.clients[0].execute(RedisCommand("CLIENT", "KILL", "TYPE", "normal")).integer()
       try await queue.eventuallyPushes("it refuses for its durability") { isLost($0) }
       let after = try await queue.length(0)
-      // What was pushed between the change and the cut was still on the old connection.
+      // Payloads that were pushed between the change and the cut used the old connection.
       #expect(after - before <= 1)
     }
   }

@@ -88,7 +88,7 @@ struct ReaperTests {
       }
       _ = try await worker.batch()
       _ = try await worker.reapSomething()
-      // All nine were in hand. The second is the poison: it kills twice more.
+      // All nine were claimed. The second one is the poison: it kills two more workers.
       #expect(try await worker.claimsNothing(slot: 1, takesSuspects: false), "suspects wait for their lane")
       #expect(try await worker.batch().numbers == [0, 1, 2])
       _ = try await worker.reapSomething()

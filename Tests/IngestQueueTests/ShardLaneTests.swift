@@ -1,4 +1,4 @@
-// What an event loop believes of a shard between and after readings.
+// An event loop's estimate of a shard between readings and after them.
 
 import NIOCore
 import QueueFixture

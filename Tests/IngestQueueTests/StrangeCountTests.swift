@@ -1,4 +1,4 @@
-// A Redis that answers what no Redis can mean: numbers from which nothing can be reckoned. They are strange replies, and no end of the process.
+// A Redis that answers impossible numbers. They are unexpected replies, and don't end the process.
 
 import Hiredis
 import NIOCore

@@ -32,7 +32,7 @@ struct WorkerNameTests {
         return
       }
       #expect(by == younger.instance)
-      // What it has in hand it may bring to its end.
+      // It may finish the batches that it has claimed.
       #expect(try await elder.acknowledge(batch) == .settled(dead: 0))
       try await elder.leave()
       #expect(try await queue.state().workers.map(\.instance) == [younger.instance])

@@ -9,7 +9,7 @@ import Testing
 @testable import IngestSpool
 
 @Suite(.serialized) struct FullDiskTests {
-  /// Runs the body with a folder that has room for so many bytes.
+  /// Runs the body with a folder that has room for this number of bytes.
   private func withDisk(megabytes: Int, _ body: (_ folder: String) async throws -> Void) async throws {
     let folder = try TemporaryFolder()
     if mount("tmpfs", folder.path, "tmpfs", 0, "size=\(megabytes)m") == 0 {

@@ -50,7 +50,7 @@ enum Sample {
     ByteBuffer(string: "payload \(number)" + String(repeating: ".", count: bytes))
   }
 
-  /// So much is one payload to the spool.
+  /// Bytes that one payload takes in the spool.
   static func size(_ number: Int, bytes: Int = 0) -> Int {
     var element = ByteBuffer()
     header(number).write(to: &element)
@@ -94,7 +94,7 @@ extension Spool {
   }
 }
 
-/// What a drain has pushed, and what it is told.
+/// The payloads that a drain has pushed, and the outcome of each.
 final class ScriptedQueue: Sendable {
   private struct State {
     var pushed: [Envelope] = []
@@ -108,7 +108,7 @@ final class ScriptedQueue: Sendable {
   var pushed: [Envelope] { state.withLock(\.pushed) }
   var ids: [EnvelopeID] { pushed.map(\.header.id) }
 
-  /// From now on every push meets this; nil for none.
+  /// From now on every push fails with this error; nil for none.
   func fails(_ failure: EnqueueError?) { state.withLock { $0.failure = failure } }
   func fails(_ failure: EnqueueError?, for id: EnvelopeID) { state.withLock { $0.failures[id] = failure } }
 

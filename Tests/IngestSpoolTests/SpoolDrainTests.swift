@@ -1,4 +1,5 @@
-// From the spool to the queue: in order, no faster than allowed, and off the disk only when the queue has it.
+// Draining the spool into the queue: in order, no faster than allowed, and deleted from the disk only when the queue
+// has the payload.
 
 import Hiredis
 import IngestQueue

@@ -1,5 +1,5 @@
-// How fast a spool with one account's flood is drained into a real Redis that syncs each write, and when others'
-// payloads are there.
+// How fast a spool with a flood of one account is drained into a real Redis that syncs each write, and when other
+// accounts' payloads arrive.
 
 import IngestQueue
 import Logging

@@ -1,4 +1,4 @@
-// What is taken is there after any end of the process, and each bound is felt by the next payload and by nothing that was taken before.
+// Accepted payloads survive any end of the process. A limit rejects the next payload, and drops none that was accepted.
 
 import Foundation
 import Hiredis
@@ -120,7 +120,8 @@ struct SpoolTests {
     _ = try await next.close()
   }
 
-  /// A clock that holds up the spool's thread. It is read by whoever brings a payload, and then by the thread.
+  /// A clock that blocks the spool's thread. It is read first by the caller that adds a payload, and then by the
+  /// thread.
   private final class Brake: Sendable {
     private let reads = Mutex(0)
     private let held = DispatchSemaphore(value: 0)

@@ -1,4 +1,4 @@
-// Accounts take turns by what their payloads cost, and within an account the oldest payload comes first.
+// Accounts take turns by the cost of their payloads. Within an account the oldest payload is first.
 
 import RedisFixture
 import Testing

@@ -248,7 +248,7 @@ struct BodyDecodingTests {
     var generator = SeededGenerator.announced()
     let beginnings: [[UInt8]] = [
       [], [0x1F, 0x8B], [0x1F, 0x8B, 8, 0], [0x78, 0x9C], [0x78, 0x01], [0x28, 0xB5, 0x2F, 0xFD],
-      // With a checksum, or else one in some ten thousand would be a frame in truth.
+      // Add a checksum. Without it about one in ten thousand bodies would be a valid frame by chance.
       [0x28, 0xB5, 0x2F, 0xFD, 4], [0x5A, 0x2A, 0x4D, 0x18], Compression.zstdSkippable([1, 2, 3]),
     ]
     for _ in 0..<1_000 {

@@ -56,7 +56,7 @@ struct WorkBench {
     try await QueueState.read(from: client, layout: layout)
   }
 
-  /// Which envelopes a worker has in hand by this claim.
+  /// The envelopes that a worker has in this claim.
   func claimed(_ claim: QueueState.Claim) async throws -> [Int] {
     let key = QueueLayout().claim(worker: try #require(WorkerName(claim.worker)), slot: claim.slot)
     return try await client.execute(RedisCommand("LRANGE", key, 1, -1)).array().map {

@@ -128,7 +128,7 @@ struct WorkerProcessTests {
     try await WorkBench.with { bench in
       let victim = try await start(bench, name: "victim", ["--batch", "50"])
       try await eventually("the victim looks for work") { try await bench.state().workers.count == 1 }
-      // While another holds the file's lock, what was claimed stays in hand.
+      // While another process holds the file's lock, the worker keeps its claimed batches.
       let lock = try SinkLock(bench.path)
       try await bench.push(0..<500)
       try await eventually("the victim has batches in hand") { try await bench.state().claimed == 100 }
@@ -275,7 +275,7 @@ struct WorkerProcessTests {
     let sink = arguments.isEmpty || arguments[0] == "--sink" ? [] : ["--sink", "sqlite:/tmp/never-made.db"]
     let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
     #expect(try await process.waitForExit() == .exited(64))
-    // What it said may be read a moment after its end.
+    // Its output may arrive a moment after its end.
     try await eventually("it says why") { process.standardError.text.contains(word) }
     #expect(!process.standardError.text.contains("s3cret"))
   }

@@ -121,7 +121,7 @@ struct WorkerTests {
           try await eventually("the rival is there") { try await bench.state().workers.count == 2 }
           try await bench.server.setClock(ahead: .seconds(3_600 * hours))
           let stepped = try await bench.state().readAt
-          // Both look for ended leases at every half of one.
+          // Both look for expired leases every half lease.
           try await eventually("the reapers have looked more than once") {
             try await bench.state().readAt > stepped + 5_000
           }
@@ -337,7 +337,7 @@ struct WorkerTests {
     try await WorkBench.with { bench in
       let count = 600
       try await bench.push(0..<count, payload: ByteBuffer(repeating: 7, count: 4_000))
-      // From now on Redis has more than it may, whatever is taken out of it.
+      // From now on Redis is over its memory limit, whatever is removed.
       _ = try await bench.client.execute(RedisCommand("CONFIG", "SET", "maxmemory", "100kb")).orThrow()
       let refusal = await #expect(throws: EnqueueError.self) { try await bench.push([count]) }
       guard case .refused(let error) = refusal, error.code == "OOM" else {

@@ -1,4 +1,4 @@
-// The memory of a connection's unread input follows what is unread, whatever was ever received.
+// The memory of a connection's input depends on its unread bytes, and not on all bytes that were ever received.
 
 import InputBuffer
 import NIOCore

@@ -30,7 +30,7 @@ import Testing
     (#"{"key": "s3 cret", "account": "a"}"#, "printable ASCII"),
     (#"{"key": "s3cret", "account": "a\u0000"}"#, "control characters"),
     (#"{"key": 7, "account": "a"}"#, "key: expected a string, got a number"),
-    (#"{"key": "s3cret", "account": "a", "reactivat": true}"#, "no other members than"),
+    (#"{"key": "s3cret", "account": "a", "reactivat": true}"#, "only the members"),
     (#"{"key": "s3cret", "account": "a", "reactivate": "yes"}"#, "true or false, got a string"),
     (#"{"key": "s3cret", "account": "a", "revision": -1}"#, "a whole number from 0 to"),
     (#"{"key": "s3cret", "account": "a", "revision": 1.5}"#, "a whole number from 0 to"),
@@ -62,7 +62,7 @@ import Testing
     }
     let state = try RequestedChange.json(Array(#"{"state":"active","expires_at":1}"#.utf8))
     let problem = #expect(throws: APIProblem.self) { try RequestedChange.state(Self.id, state) }
-    #expect(problem?.message.contains("no other members than") == true)
+    #expect(problem?.message.contains("only the members") == true)
   }
 
   @Test func `a batch has puts and changes of the state, in their order`() throws {
@@ -81,8 +81,8 @@ import Testing
     (#"{"changes":[{"key":"a","account":"x","state":"active"}]}"#, "got both"),
     (#"{"changes":[{"account":"x"}]}"#, "changes[0]: expected either key or key_id"),
     (#"{"changes":[{"key":"a","state":"activ"}]}"#, "changes[0].state: expected active, suspended or revoked"),
-    (#"{"changes":[{"key":"a","state":"active","reactivate":true}]}"#, "no other members than"),
-    (#"{"changes":[{"key":"a","account":"x","if_version":1}]}"#, "no other members than"),
+    (#"{"changes":[{"key":"a","state":"active","reactivate":true}]}"#, "only the members"),
+    (#"{"changes":[{"key":"a","account":"x","if_version":1}]}"#, "only the members"),
   ])
   func `nothing of a batch with a change that makes no sense is taken`(text: String, message: String) throws {
     let json = try RequestedChange.json(Array(text.utf8))

@@ -90,7 +90,7 @@ import Testing
     #expect(barrier.isWaitedFor && !barrier.wantsRead(at: start + .milliseconds(49)))
     #expect(barrier.nextRead == start + .milliseconds(50))
 
-    // None, the same mark, an older one, one of another version, one in the future.
+    // Marks that prove nothing: no mark, the same mark, an older mark, a mark of another version, a mark in the future.
     let later = start + .milliseconds(50)
     for unfit in [
       position(5, mark: nil, at: 2_000), position(5, mark: 900, at: 2_000), position(5, mark: 999, at: 2_000),

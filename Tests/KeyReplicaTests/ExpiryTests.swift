@@ -49,7 +49,7 @@ import Testing
     bench.ask(1, 0)
     try bench.settle()
     #expect(bench.answers[1] == .admit(account: "acme"))
-    // That read has corrected the node's idea of Redis's clock.
+    // That read has corrected the node's estimate of Redis's clock.
     #expect(isAdmitted(bench, 0))
   }
 
@@ -94,7 +94,7 @@ import Testing
     try bench.settle()
     #expect(undecided(bench.answers[1]) == "expiry_unproven")
 
-    // A node that never heard Redis's time admits the key.
+    // A node that never read Redis's time admits the key.
     bench = ReplicaBench(populated: true)
     bench.put(0, expiresAt: 1)
     bench.give(.timePassed)

@@ -9,7 +9,7 @@ import Testing
     if let replicas { #expect((1 + needed) * 2 > 1 + replicas) }
   }
 
-  /// Synced with a store that has replicas, of which so many confirm.
+  /// A bench that is in sync with a store with replicas, of which this number confirm.
   private func bench(
     replicas: Int?, confirming: Int, signs: ReplicaSigns = FenceTests.signs(following: 1)
   ) throws -> ReplicaBench {

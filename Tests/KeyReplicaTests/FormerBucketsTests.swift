@@ -1,4 +1,4 @@
-// What the store has lost is judged when the mirror is complete again, and not by one bucket after another.
+// Losses of the store are judged together when the mirror is complete again, and not bucket by bucket.
 
 import Testing
 
@@ -7,7 +7,7 @@ import Testing
 private typealias Bench = ReplicaBench
 
 @Suite struct FormerBucketsTests {
-  /// None of them as it was, so that each bucket has to be read.
+  /// Every bucket differs, so each one has to be read.
   private func records(_ keys: some Sequence<KeyID>) -> [KeyID: KeyRecord] {
     Dictionary(uniqueKeysWithValues: keys.map { ($0, KeyRecord(state: .active, since: 2, account: "acme")) })
   }

@@ -90,7 +90,7 @@ struct MirrorImageTests {
         // The checksum is a SHA-256, as is a key's id.
         try decoded(Array(content) + KeyID(secret: content).bytes)
       }
-      #expect(error?.description.contains("an entry of bucket 7 makes no sense") == true, what)
+      #expect(error?.description.contains("bucket 7 has an invalid entry") == true, what)
     }
     _ = try decoded(Array(sound) + KeyID(secret: sound).bytes)
     expectRefusal("a state that there isn't") { $0[end - 5] = 3 }

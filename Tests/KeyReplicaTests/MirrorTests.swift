@@ -119,7 +119,7 @@ import Testing
         continue
       }
       #expect(!mirror.isComplete)
-      // And it is well again when compared with a store that is well.
+      // The mirror recovers when it is compared with an intact store.
       let manifest = try manifest(of: store)
       for index in mirror.compare(with: manifest) {
         #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
@@ -149,7 +149,7 @@ import Testing
         refusals += 1
       }
       let objection = mirror.finishedReading(of: manifest)
-      // Where the summary is what it was, only reading the bucket tells; that is what `verify` is for.
+      // If the summary is unchanged, only reading the bucket shows the damage. That is what `verify` is for.
       let hidden = !fresh && differing.isEmpty
       // A bucket that says it is of a version that never came is waited for, until a position tells.
       #expect(hidden || refusals == 1 || objection != nil || mirror.floor > manifest.position.version)
@@ -186,7 +186,7 @@ import Testing
     for index in differing where index != bucket {
       #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
     }
-    // What couldn't be read is as old as it was; the others are the store's.
+    // Buckets that couldn't be read keep their age; the others are as fresh as the store.
     #expect((0..<4).filter { mirror.table.heldUntil(bucket: $0) != nil } == [bucket])
     #expect(mirror.table.find(keys[0])?.account == "b")
     store.put(keys[0], record("c", .revoked), at: now)

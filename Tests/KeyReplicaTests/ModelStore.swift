@@ -4,7 +4,7 @@
 @testable import KeyReplica
 
 struct ModelStore {
-  /// What the store truly was, from one moment to another (nil: still).
+  /// The true content of the store from one moment to another (nil: until now).
   struct Snapshot {
     let epoch: String
     let version: UInt64
@@ -14,7 +14,7 @@ struct ModelStore {
     var until: Instant?
   }
 
-  /// What a hand at redis-cli, or a fault, can do to a bucket.
+  /// Damage to a bucket by a fault, or by an operator with redis-cli.
   enum Damage: CaseIterable {
     case lostBucket, lostField, editedField, undecodableField, foreignField, unreadableSummary, summaryFromTheFuture
   }

@@ -1,4 +1,4 @@
-// The replica's state machine with a store beside it, whose commands are answered when a test says so.
+// The replica's state machine with a store. The test decides when the store answers a command.
 
 import Testing
 

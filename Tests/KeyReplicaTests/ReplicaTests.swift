@@ -1,4 +1,4 @@
-// The machine's states one by one. What any order of events may do to it is the simulator's matter.
+// The state machine's states one by one. Random orders of events are tested by the simulator.
 
 import Testing
 
@@ -245,7 +245,7 @@ import Testing
     bench.put(7, .revoked)
     bench.put(7)
     bench.ask(2, 6)
-    // Were it taken for the answer, question 2 would be refused on the strength of what was true before it was asked.
+    // If it counted as the answer, question 2 would be refused by a read from before its request.
     bench.give(early)
     #expect(bench.answers[2] == nil)
     try bench.answer(Bench.isPosition)
@@ -477,7 +477,7 @@ import Testing
     try bench.answer(Bench.isFeed)
     bench.pass(.milliseconds(500))
     try bench.settle()
-    // All is well again, so the next loss is a first one.
+    // The store is intact again, so the next loss counts as the first.
     bench.give(.disconnected(10, reason: "cut"))
     #expect(try #require(bench.replica.nextWake) - bench.now <= .milliseconds(50))
   }
@@ -499,7 +499,7 @@ import Testing
     #expect(bench.status.version == 7)
     try bench.settle()
     #expect(bench.status.version == 8 && bench.status.objection == nil)
-    // And a connection that nobody waits for is closed.
+    // A connection that opens after the replica stopped waiting for it is closed.
     #expect(
       bench.replica.handle(.connected(1), now: bench.now).contains {
         if case .disconnect(1) = $0 { true } else { false }
@@ -737,7 +737,7 @@ import Testing
     try bench.follow()
     bench.put(7)
     try bench.follow()
-    // The store is as it was after the confirmation and before the put: the confirmation is in the backup.
+    // The store is restored from a backup that has the confirmation, but not the put.
     if isAway {
       bench.give(.disconnected(1, reason: "away"))
       bench.unanswered = []

@@ -1,4 +1,5 @@
-// Some hundreds of schedules of the simulator, other ones each time. `Scripts/simulate` runs as many as there is time for.
+// Some hundreds of the simulator's schedules, with new seeds each time. `Scripts/simulate` runs as many as time
+// permits.
 
 import Foundation
 import Simulation

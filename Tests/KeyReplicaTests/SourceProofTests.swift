@@ -1,5 +1,5 @@
-// The source mark in the mirror's state machine: what is refused when, if the mark is old, and if refusals have to be
-// proven against the source.
+// The source mark in the mirror's state machine: which keys are refused when the mark is old, and when refusals have to
+// be proven against the source.
 
 import Testing
 
@@ -211,7 +211,7 @@ import Testing
     #expect(isStale(bench.answers[1]))
     #expect(bench.status.objection?.code == "source_stale" && bench.status.barrierWaiting == 0)
     #expect(bench.notes.contains { if case .sourceStale = $0 { true } else { false } })
-    // With the follower back, refusals are proven again.
+    // When the follower is back, refusals are proven again.
     bench.store.source.readAt = Self.time + 5_000_000
     bench.store.mark(asOf: Self.time + 4_900_000)
     bench.pass(.milliseconds(500))

@@ -1,4 +1,4 @@
-// Which store a node goes by, and what it does at the address of another one.
+// Which store a node mirrors, and what it does if its address leads to another one.
 
 import Testing
 
@@ -53,7 +53,7 @@ private typealias Bench = ReplicaBench
     #expect(wrong.command == "key-publisher adopt 77ab")
     #expect(bench.status.store == Self.production)
     #expect(bench.notes.contains(.trouble("\(wrong)")))
-    // However long that lasts, but for the age of what it knows.
+    // This holds for any time, except that the mirror ages.
     for _ in 0..<20 {
       bench.pass(.seconds(2))
       try bench.settle()
@@ -79,7 +79,7 @@ private typealias Bench = ReplicaBench
     bench.ask(3, 6)
     try bench.settle()
     #expect(refusal(bench.answers[3])?.reason == .unknownKey)
-    // What is saved from here on is a mirror of the new store.
+    // State files that are saved from here on are mirrors of the new store.
     let image = try #require(bench.replica.image(source: "there", at: bench.now, wall: 1_000))
     #expect(image.memory?.store == Self.staging)
   }
@@ -138,7 +138,7 @@ private typealias Bench = ReplicaBench
     bench.populate(sealed: false)
     bench.give(.timePassed)
     try bench.settle()
-    // Nothing was proven by this one yet: somebody may be setting it up.
+    // This store has proven nothing yet: somebody may be setting it up.
     bench.store.identity = Self.production
     bench.populate()
     bench.pass(.milliseconds(500))

@@ -45,7 +45,7 @@ import Testing
     }
   }
 
-  @Test func `a list shows and counts the keys that it would end at once, and the guard stops it`() async throws {
+  @Test func `a list shows and counts the keys that it would expire at once, and the guard stops it`() async throws {
     try await StoreBench.with { store in
       try await store.put((0..<100).map { "key\($0)" })
       let past = Self.now - 60
@@ -60,9 +60,9 @@ import Testing
       try Data(("key,account,expires_at\n" + lines.joined()).utf8).write(to: folder.url("list"))
       let whole = ["sync", folder.path("list"), "--expect", "100"]
       var run = try await PublisherRun.of(store, whole + ["--dry-run", "--max-revoked", "10"])
-      #expect(run.output.contains("ends 10 at once, changes the end of 20"), "\(run)")
+      #expect(run.output.contains("expires 10 at once, changes the expiry of 20"), "\(run)")
       run = try await PublisherRun.of(store, whole)
-      #expect(run.status == .exited(3) && run.errors.contains("would end at once"), "\(run)")
+      #expect(run.status == .exited(3) && run.errors.contains("would expire at once"), "\(run)")
       #expect(try await record(store, "key0")?.expiresAt == nil)
       run = try await PublisherRun.of(store, whole + ["--max-revoked", "10"])
       #expect(run.status == .exited(0), "\(run)")

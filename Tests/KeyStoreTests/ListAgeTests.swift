@@ -51,7 +51,7 @@ import Testing
       #expect(run.status == .exited(0) && run.output.contains("1 key changed since the list began"), "\(run)")
       #expect(try await store.state(of: "new") == .active)
       #expect(try await store.state(of: "key99") == .revoked)
-      // Without it a list is taken for new.
+      // Without --as-of a list counts as new.
       run = try await PublisherRun.of(store, ["sync", folder.path("list")])
       #expect(run.status == .exited(0) && run.output.contains("1 revoked"), "\(run)")
       #expect(try await store.state(of: "new") == .revoked)
@@ -101,7 +101,7 @@ import Testing
       // The guard speaks here too.
       run = try await PublisherRun.of(store, arguments + ["--max-revoked", "1"], input: text)
       #expect(run.status == .exited(3) && run.errors.contains("--max-revoked"), "\(run)")
-      // What is done is what was shown, and is said before.
+      // The result equals the preview, which was printed before.
       run = try await PublisherRun.of(store, ["sync", "-", "--expect", "104", "--json"], input: text)
       #expect(run.status == .exited(0) && run.errors.contains("104 records: adds 7, activates 1, suspends 1"), "\(run)")
       #expect(try run.json.added == 7 && run.json.changed == .count(12) && run.json.dryRun == false, "\(run)")

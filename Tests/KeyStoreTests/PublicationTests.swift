@@ -78,7 +78,7 @@ import Testing
       #expect((outcome.edits?.leftSuspended, outcome.edits?.leftRevoked) == (1, 1))
       #expect(try await states(store) == [.active: 899, .suspended: 1, .revoked: 101])
       #expect(try await store.discrepancies() == [])
-      // What was agreed to is what nodes needn't count, and no more.
+      // The store counts the agreed removals and no others, so that nodes needn't count them.
       #expect(try await store.run("HGET", store.layout.meta, "announced").string() == "98")
       #expect(counts(try await publication(store).plan(for: listed)) == [899, 0, 0, 0, 0, 0, 0])
       // Bringing back is a word of its own, for a list that says so as well.

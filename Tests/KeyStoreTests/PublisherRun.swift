@@ -1,4 +1,4 @@
-// key-publisher run to its end by a test.
+// Runs key-publisher to its end, and keeps its output.
 
 import Foundation
 import Hiredis

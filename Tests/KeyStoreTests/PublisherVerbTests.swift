@@ -1,4 +1,4 @@
-// The verbs that ask, those about all keys of an account, and rotations; by the real program.
+// The verbs that read, those for all keys of an account, and rotate; with the real program.
 
 import Foundation
 import Hiredis
@@ -146,7 +146,7 @@ import Testing
       #expect(try run.json.account == "acme" && run.json.changed == .yes && run.json.revokedAt == nil)
       #expect(try await store.state(of: "new") == .active)
       #expect(try await store.state(of: "old") == .revoked)
-      // Repeated, as by somebody who didn't hear the answer.
+      // The command is repeated, as by a caller that didn't get the answer.
       run = try await PublisherRun.of(store, ["rotate", "--key", "old", "--new-key", "new"])
       #expect(run.status == .exited(0) && run.output.contains("already"), "\(run)")
       run = try await PublisherRun.of(store, ["rotate", "--key", "new", "--new-key", "new"])

@@ -1,4 +1,4 @@
-// The replica on a real Redis, with what can happen to one.
+// The replica on a real Redis, with the faults of one.
 
 import Hiredis
 import KeyReplica

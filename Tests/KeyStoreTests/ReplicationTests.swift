@@ -11,7 +11,7 @@ import Testing
 @testable import KeyStore
 
 @Suite struct ReplicationTests {
-  /// A store on a primary, and so many replicas that follow it.
+  /// A store on a primary with this number of replicas.
   private static func withReplicas(
     _ count: Int, _ body: (StoreBench, [RedisServer]) async throws -> Void
   ) async throws {
@@ -68,7 +68,7 @@ import Testing
       #expect(position.replicas == 2 && position.version == 1)
       confirmation = try await replication.confirm(within: .seconds(5))
       #expect(!confirmation.declaredNow && confirmation.objection == nil)
-      // With room for no more keys it is still found out.
+      // The replicas are found even if Redis has no memory for more keys.
       try await store.run("CONFIG", "SET", "maxmemory", "1mb")
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
     }
@@ -82,12 +82,12 @@ import Testing
       var confirmation = try await replication.confirm(within: .seconds(5))
       #expect(confirmation.declaredNow && confirmation.declared == 1 && confirmation.objection == nil)
       #expect(confirmation.acknowledgement == Acknowledgement(role: "master", acknowledged: 1, attached: 1))
-      // WAIT counts it as well as the replica, whose word alone is worth something.
+      // WAIT counts both the program and the replica. Only the replica's acknowledgement should count.
       try await replicas[0].pause()
       confirmation = try await replication.confirm(within: .milliseconds(300))
       #expect(confirmation.acknowledgement?.acknowledged == 0)
       #expect(confirmation.objection?.contains("0 of 1 declared replicas") ?? false)
-      // And a node that asks who the primary is doesn't take it for an answer either.
+      // A node that reads the store doesn't count the program's confirmation either.
       let server = try await ServerAccount.read(from: store.connection, store.layout, within: .seconds(5)).get()
       let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1, server.source)
       let replies = try await store.connection.execute(commands)
@@ -167,7 +167,7 @@ import Testing
       #expect(confirmation.objection?.contains("key-publisher replicas 2") ?? false)
       try await replication.declare(replicas: 2)
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
-      // None could take over: then none is waited for, whoever follows.
+      // With 0 declared replicas none can be promoted, so no replica is waited for.
       try await replication.declare(replicas: 0)
       #expect(try await replication.confirm(within: .seconds(5)) == Confirmation(declared: 0))
       for wrong in [-1, Replication.replicaLimit + 1] {
@@ -182,7 +182,7 @@ import Testing
       try await store.put(["a"])
       let replication = Replication(connection: store.connection, layout: store.layout)
       try await replication.declare(replicas: 1)
-      // While it waits for the replica it is told to follow another.
+      // While it waits for its replica, the server is made a replica of another one.
       try await replicas[0].pause()
       async let confirmation = replication.confirm(within: .seconds(20))
       try await eventually("it waits") {
@@ -193,7 +193,7 @@ import Testing
       do { objection = try await confirmation.objection } catch { objection = "\(error)" }
       #expect(objection != nil)
       try replicas[0].resume()
-      // Whoever comes later is told no by the server that is a replica now.
+      // Later commands are rejected by the server, which is a replica now.
       let late = try await RedisConnection.connected(to: store.redis.endpoint, on: StoreBench.loop)
       defer { late.close() }
       await #expect(throws: RedisServerError.self) {

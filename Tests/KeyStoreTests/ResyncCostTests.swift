@@ -1,5 +1,5 @@
-// What a reconnect costs after a few changes among many keys: the buckets that they are in, counted by Redis itself; and what serves
-// in the meantime.
+// The cost of a reconnect after a few changes among many keys: the buckets that are read, counted by Redis itself. And
+// which keys are admitted in the meantime.
 
 import Foundation
 import Hiredis
@@ -23,7 +23,7 @@ import Testing
     case restarted
   }
 
-  /// A million as part of everything, which also has optimised executables; fewer for whoever tests in between.
+  /// A million keys in the complete test run, which has optimised executables; fewer otherwise.
   private static let keyCount = ProcessInfo.processInfo.environment["SLUICE_BIN"] == nil ? 100_000 : 1_000_000
 
   @Test func `after an absence just the buckets that differ are read, and the old ones serve until then`() async throws

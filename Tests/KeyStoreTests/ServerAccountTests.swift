@@ -1,4 +1,4 @@
-// What is learned of a server, by whichever command it lets itself be asked.
+// Reading a server's role and replicas, with whichever of the commands it permits.
 
 import Hiredis
 import KeyReplica

@@ -1,4 +1,5 @@
-// A key store in a Redis of its own, with a writer, and with an eye that reads it by plain commands and counts for itself.
+// A key store in a Redis of its own, with a writer, and with an independent check that reads and counts it with plain
+// commands.
 
 import Crypto
 import Hiredis
@@ -82,7 +83,7 @@ struct StoreBench {
     }
   }
 
-  /// What doesn't add up, counted from the records alone.
+  /// The contradictions in the store, found by counting the records.
   func discrepancies() async throws -> [String] {
     var wrong: [String] = []
     var total = Count()

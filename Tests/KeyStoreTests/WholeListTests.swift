@@ -1,4 +1,4 @@
-// Lists that aren't whole, by the real program: of a list that was cut off, or whose export failed, nothing is taken.
+// Incomplete lists, with the real program: nothing of a list is applied if it was cut off or its export failed.
 
 import Foundation
 import KeyReplica

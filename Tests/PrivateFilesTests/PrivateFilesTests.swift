@@ -1,4 +1,5 @@
-// All files and folders that the executables make: who may read them under any umask, and what a link in their place does.
+// All files and folders that the commands create: who may read them under any umask, and what happens if a link is in
+// their place.
 
 import Foundation
 import IngestQueue
@@ -59,7 +60,7 @@ enum FileMaker: String, CaseIterable, Sendable, CustomTestStringConvertible {
     try await sink.close()
   }
 
-  /// Looks while everything is open: some files go with the one who made them.
+  /// Checks while everything is open: some files are removed when their process ends.
   static func note(_ folder: String) throws { seen.withLock { $0[folder] = FileModes(in: folder) } }
 
   static let seen = Mutex<[String: FileModes]>([:])

@@ -19,7 +19,7 @@ def lane(project, algorithm):
     client = sentry_sdk.Client(
         dsn=f"http://{given.key}@{given.node}/{project}",
         transport=Transport,
-        # So that it says what it hears; whether it may, it asks the process's client.
+        # Makes the SDK print the answers. It asks the process's client whether it may.
         debug=True,
         # They would be for the process, whose clients these are two of.
         default_integrations=False,

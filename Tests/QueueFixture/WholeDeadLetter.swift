@@ -8,7 +8,7 @@ public struct WholeDeadLetter: Sendable {
 
   public subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
 
-  /// All that are there, the newest first. Each must be readable.
+  /// All dead letters, the newest first. Each must be readable.
   public static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
     var walk = letters.walk(.newest)
     var all: [WholeDeadLetter] = []

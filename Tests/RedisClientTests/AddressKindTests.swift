@@ -1,4 +1,4 @@
-// A URL whose scheme doesn't fit the server that it leads to.
+// URLs whose scheme doesn't match their server.
 
 import Hiredis
 import NIOCore
@@ -46,7 +46,7 @@ import Testing
       endpoint.database = 1
       let database = try await failure(to: endpoint)
       #expect(database.contains("a cluster, which has database 0 only: write redis+cluster://"), "\(database)")
-      // Who may not ask for the slots hears where the key is.
+      // A user that may not read the slots gets a redirection to the key's node.
       try await node.run("ACL", "SETUSER", "default", "-cluster")
       if node.port == cluster.nodes[home].port {
         try await connected(to: node.tcpEndpoint).close()

@@ -144,7 +144,7 @@ import Testing
     #expect(try await client.execute(RedisCommand("SET", "{queue-0}", 1)) == .status("OK"))
     cluster.cutOff(former)
     let successor = try await cluster.promoted(for: slot, besides: former)
-    // Its replica heard of the write, and the client hears of the replica, though the old connection still answers.
+    // The write reached its replica, and the client finds the replica although the old connection still answers.
     #expect(try await client.execute(RedisCommand("GET", "{queue-0}"), within: .seconds(10)) == .bulk(Array("1".utf8)))
     try await eventually(within: .seconds(20), "the client is at the new primary") {
       _ = try await client.send(RedisCommand("GET", "{queue-0}"), within: .seconds(5)).get()
@@ -195,7 +195,7 @@ import Testing
     try await cluster.beginMove(of: slot, from: home, to: other)
     #expect(try await first.execute(RedisCommand("GET", "{queue-0}b")) == .bulk(Array("1".utf8)))
     try await cluster.moveKeys(of: slot, from: home, to: other)
-    // Who comes now is led to where the slot still is.
+    // A new connection is redirected to the node that still has the slot.
     let second = try await connected()
     try await expectEnd(of: first, because: "the keys' slot is moving to another node of the cluster: ASK")
     try await cluster.endMove(of: slot, from: home, to: other)
@@ -203,7 +203,7 @@ import Testing
     try await cluster.end()
   }
 
-  /// Several servers that know nothing of each other, taken for a cluster, would be several stores.
+  /// Several independent servers must not be taken for a cluster: they would be several stores.
   @Test func `a server by itself is no cluster`() async throws {
     try await withRedis { server in
       let error = try await #require(throws: RedisError.self) {

@@ -135,7 +135,7 @@ import Testing
     let rows = [
       ("DNS:localhost,IP:127.0.0.1", true, true), ("DNS:localhost", false, true),
       ("IP:127.0.0.2,DNS:other", false, false),
-      // Whoever leads a name to an address of its own has a certificate for the address.
+      // An attacker who redirects the name to an address of his own may have a certificate for that address.
       ("IP:127.0.0.1,DNS:other", true, false), ("IP:127.0.0.1", true, false),
     ]
     for (names, addressPasses, namePasses) in rows {
@@ -250,7 +250,7 @@ import Testing
       }
       #expect(try await denied("alice", "pass") == ["CLIENT SETNAME", "INFO"])
       #expect(try await denied("bob", "any") == ["INFO"])
-      // Who doesn't say who it is is refused, and not let in without a name.
+      // A client without credentials is rejected, and not admitted as an unnamed user.
       var endpoint = redis.endpoint
       endpoint.password = nil
       guard case .greetingRefused(let error) = try await failure(to: endpoint) else {

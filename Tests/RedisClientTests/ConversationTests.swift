@@ -1,4 +1,4 @@
-// The conversation's state alone: no socket, no clock, and waiters that are just names.
+// The conversation's state without a socket or a clock. Waiters are just names.
 
 import Hiredis
 import NIOCore

@@ -10,7 +10,7 @@ import Synchronization
 
 /// A listener on a Unix socket whose answers are up to the test.
 final class HostileServer: Sendable {
-  /// What is done with the bytes of a client, on the connection's event loop.
+  /// Handles the bytes of a client, on the connection's event loop.
   typealias Behaviour = @Sendable (_ client: any Channel, _ bytes: [UInt8]) -> Void
 
   let endpoint: RedisEndpoint

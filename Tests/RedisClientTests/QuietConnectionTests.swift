@@ -1,4 +1,4 @@
-// Connections on which nothing happens for a while: closed by the server, or forgotten by what is between.
+// Connections without traffic for a while: closed by the server, or dropped by a device in between.
 
 import Hiredis
 import Logging

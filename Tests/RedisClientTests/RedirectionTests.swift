@@ -4,7 +4,7 @@ import Testing
 
 @testable import RedisClient
 
-/// What is sent again after a node of a cluster has refused it, and what isn't.
+/// Which commands are sent again after a cluster node has rejected them, and which aren't.
 struct RedirectionTests {
   private static let node = RedisHost("10.0.0.1", port: 6379)
 

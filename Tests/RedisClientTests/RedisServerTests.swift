@@ -1,4 +1,4 @@
-// The fixture itself: what other tests believe about it must hold.
+// Tests the fixture itself: the assumptions of other tests about it must hold.
 
 import Foundation
 import NIOCore

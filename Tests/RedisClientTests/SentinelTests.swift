@@ -83,7 +83,7 @@ import Testing
     let watched = try await WatchedRedis.start(replicas: 1)
     try await watched.sentinels[0].kill9()
     watched.sentinels[1].pause()
-    // Whoever is asked first: each connection begins with another.
+    // Each connection asks another Sentinel first, so this holds for all of them.
     for _ in 0..<6 {
       let connection = try await RedisConnection.connected(
         to: watched.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
@@ -129,7 +129,7 @@ import Testing
     }
     // It ends, or the test's time does.
     try await connection.closed.get()
-    // Of somebody who doesn't need a primary it is an answer like any other.
+    // For a caller that doesn't need a primary, this is an ordinary answer.
     let plain = try await connected(to: server.tcpEndpoint)
     for _ in 0..<2 { #expect(try await plain.execute(RedisCommand("SET", "key", 1)) == reply) }
     plain.close()

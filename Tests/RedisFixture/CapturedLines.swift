@@ -21,7 +21,7 @@ public final class CapturedLines: Sendable {
 
   public var text: String { lines.joined(separator: "\n") }
 
-  /// Whether the program, and whoever inherited its output, has closed it: no line will be added.
+  /// Whether the program, and all processes that inherited its output, have closed it. No line will be added.
   public var isComplete: Bool { state.withLock { $0.complete } }
 
   func end() { state.withLock { $0.complete = true } }

@@ -29,7 +29,7 @@ public struct CannotStart: Error, CustomStringConvertible {
 
 /// A running program whose output is captured. Killed with this object.
 final class ChildProcess: Sendable {
-  /// What the reaping thread shares with the object, apart from it so that the object can go away first.
+  /// State that the reaping thread shares with the object. It is separate, so that the object can be freed first.
   private final class Life: Sendable {
     let pid: pid_t
     let status = Mutex<ExitStatus?>(nil)

@@ -5,12 +5,11 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A node's bus port, behind a relay that can be shut to some. Nodes are told apart by the addresses that they come
-/// from.
+/// A node's bus port behind a relay, which can reject some nodes. Nodes are distinguished by their source addresses.
 final class ClusterBus: Sendable {
   fileprivate struct State {
     var shut: Set<String> = []
-    /// Both sides of each connection, and where it came from.
+    /// Both sides of each connection, and its source.
     var open: [ObjectIdentifier: (channel: any Channel, from: String)] = [:]
   }
 
@@ -52,7 +51,7 @@ final class ClusterBus: Sendable {
     return ClusterBus(listener: listener, state: shared)
   }
 
-  /// Nobody who comes from one of these addresses gets through any more, nor does what was connected.
+  /// Rejects new connections from these addresses, and closes those that are open.
   func shut(to addresses: Set<String>) {
     let channels = state.state.withLock { state in
       state.shut = addresses

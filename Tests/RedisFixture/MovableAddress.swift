@@ -13,10 +13,10 @@ public final class MovableAddress: Sendable {
 
   private var path: String { folder.path("address.sock") }
 
-  /// What a client is told, once and for all.
+  /// The address that clients use. It never changes.
   public var endpoint: RedisEndpoint { RedisEndpoint(address: .unix(path: path)) }
 
-  /// From now on whoever connects comes to this server.
+  /// From now on new connections lead to this server.
   public func lead(to server: RedisServer) throws {
     let aside = folder.path("aside")
     try FileManager.default.createSymbolicLink(atPath: aside, withDestinationPath: server.folder.path("redis.sock"))

@@ -56,7 +56,7 @@ public final class PostgresServer: Sendable {
   /// Ends it as a crash would: what isn't in its log is gone.
   public func crash() async throws { try await end(with: SIGQUIT) }
 
-  /// Ends it in good order, whoever is connected.
+  /// Shuts it down in order, even if clients are connected.
   public func stop() async throws { try await end(with: SIGINT) }
 
   private func end(with signal: Int32) async throws {

@@ -1,4 +1,4 @@
-// Which server program the tests start. Everything that starts one asks here, so that the whole suite can be run on any of them.
+// The server program that the tests start. All tests ask here, so the whole suite can run on any of them.
 
 import Foundation
 

@@ -134,14 +134,14 @@ public final class RedisCluster: Sendable {
     "\(endpoint)" + (endpoint.certificateAuthority.map { "?cafile=\($0)" } ?? "")
   }
 
-  /// What clients need where the nodes announce themselves by names that lead nowhere.
+  /// The address map for clients, if the nodes announce names that lead nowhere.
   public var addressMap: String {
     nodes.indices.map { "node-\($0).invalid=127.0.0.1" }.joined(separator: ",")
   }
 
   // MARK: Partitions
 
-  /// Nothing goes any more between this node and the others; clients still reach all of them.
+  /// Cuts this node off from the others; clients still reach all of them.
   public func cutOff(_ node: Int) {
     precondition(options.canBeCut, "this cluster was started without relays")
     let everybody = Set(nodes.indices.map(Self.source))
@@ -153,7 +153,7 @@ public final class RedisCluster: Sendable {
     for bus in buses { bus.shut(to: []) }
   }
 
-  /// Waits until another node has the slot by everybody's word but one's.
+  /// Waits until all nodes except one say that another node has the slot.
   public func promoted(for slot: Int64, besides former: Int) async throws -> Int {
     var found: Int?
     try await eventually(within: .seconds(30), "a replica is promoted") {
@@ -202,7 +202,7 @@ public final class RedisCluster: Sendable {
     }
   }
 
-  /// The slot belongs to the other node. The one that it came from hears it last.
+  /// The slot belongs to the other node. The former owner is told last.
   public func endMove(of slot: Int64, from: Int, to: Int) async throws {
     try await nodes[to].run("CLUSTER", "SETSLOT", slot, "NODE", ids[to])
     for (place, node) in nodes.enumerated() where place != to && place != from {

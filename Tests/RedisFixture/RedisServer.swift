@@ -86,7 +86,7 @@ public final class RedisServer: Sendable {
 
   // MARK: Where it is
 
-  /// By its Unix socket, as the default user.
+  /// The address of its Unix socket, as the default user.
   public var endpoint: RedisEndpoint {
     endpoint(.unix(path: folder.path("redis.sock")))
   }
@@ -96,7 +96,7 @@ public final class RedisServer: Sendable {
     endpoint(.tcp(host: "127.0.0.1", port: port))
   }
 
-  /// By TLS, as the default user. Only with ``RedisServerOptions/tls``.
+  /// The address of its TLS port, as the default user. Only with ``RedisServerOptions/tls``.
   public var tlsEndpoint: RedisEndpoint {
     precondition(options.tls, "this server was started without TLS")
     var endpoint = endpoint(.tcp(host: "127.0.0.1", port: tlsPort))
@@ -118,7 +118,7 @@ public final class RedisServer: Sendable {
     return try await connection.execute(RedisCommand(name, arguments: arguments)).orThrow()
   }
 
-  /// What it calls itself now: `master` or `slave`.
+  /// Its current role: `master` or `slave`.
   public func role() async throws -> String { try await run("ROLE").array()[0].string() }
 
   /// The TCP port.
@@ -135,7 +135,7 @@ public final class RedisServer: Sendable {
 
   // MARK: What can happen to it
 
-  /// Sets its clock to what it truly is, and so much more, and waits until it goes by that. Only with
+  /// Sets its clock to the true time plus an offset, and waits until it uses that. Only with
   /// ``RedisServerOptions/clock``.
   public func setClock(ahead offset: Duration) async throws {
     guard let clock = options.clock else { preconditionFailure("this server has no clock of its own") }

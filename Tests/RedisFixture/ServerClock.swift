@@ -23,7 +23,7 @@ public final class ServerClock: Sendable {
 
   deinit { folder.remove() }
 
-  /// Sets the clock to what it truly is, and so much more. The server may notice a little later.
+  /// Sets the clock to the true time plus an offset. The server may notice a little later.
   func set(ahead offset: Duration) throws {
     let milliseconds = Int64(offset / .milliseconds(1))
     let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
@@ -32,7 +32,7 @@ public final class ServerClock: Sendable {
     try handle.write(contentsOf: withUnsafeBytes(of: milliseconds) { Data($0) })
   }
 
-  /// What the server's environment has besides the test's.
+  /// The server's environment variables in addition to the test's.
   var environment: [String: String] { ["LD_PRELOAD": folder.path("clock.so"), "SLUICE_TEST_CLOCK": file] }
 
   private static let source = #"""

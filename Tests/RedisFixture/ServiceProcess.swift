@@ -1,5 +1,4 @@
-// One of our own programs as a process of its own, the way it runs in production: started, signalled, waited for, and read
-// from the outside.
+// One of our programs as a process, as in production. A test starts it, signals it, waits for it, and reads its output.
 
 public import Foundation
 
@@ -39,7 +38,7 @@ public final class ServiceProcess: Sendable {
   public var pid: pid_t { process.pid }
   /// What it printed on standard output.
   public var standardOutput: CapturedLines { process.standardOutput }
-  /// What it printed on standard error, where logs go.
+  /// Its standard error, which has its log.
   public var standardError: CapturedLines { process.standardError }
   /// How it ended, or nil while it runs.
   public var status: ExitStatus? { process.status }

@@ -28,7 +28,7 @@ public final class WatchedRedis: Sendable {
   ) async throws -> WatchedRedis {
     let options = RedisServerOptions {
       $0.appendOnly = appendOnly
-      // A replica is fed at once, not after five seconds in which others might come.
+      // Sync a replica at once. By default Redis waits five seconds for more replicas.
       $0.arguments = ["--repl-diskless-sync-delay", "0"]
     }
     let primary = try await RedisServer.start(options)

@@ -44,7 +44,7 @@ package struct JSONSchema: Sendable {
     for (name, file) in files.sorted(by: { $0.key < $1.key }) { try Self.forEachSchema(in: file, at: name, body) }
   }
 
-  /// What is wrong with a text, each with its place; nothing where it is as the schema says.
+  /// The violations in a text, each with its place; empty if the text is valid.
   package func problems(in json: Data) throws -> [String] {
     try problems(in: JSONValue(json), file: name, schema: files[name] ?? .null, at: "$")
   }

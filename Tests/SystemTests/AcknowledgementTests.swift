@@ -119,7 +119,7 @@ struct AcknowledgementTests {
       let run = try await deployment.run("sync-status", [], expecting: nil)
       return run.status == .exited(1)
         && run.outputs.contains(
-          "  wrong: nothing is pushed to shard 0 of the queue: --require-durability always isn't met")
+          "  wrong: shard 0 of the queue gets no pushes: --require-durability always isn't met")
     }
     try await deployment.redis("CONFIG", "SET", "appendfsync", "always")
     try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }

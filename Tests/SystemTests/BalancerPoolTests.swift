@@ -1,4 +1,4 @@
-// What real balancers make of the agent's words and of readiness, in each state that a node can be in.
+// How real load balancers react to the agent-check and to readiness, in each state of a node.
 
 import RedisFixture
 import Testing

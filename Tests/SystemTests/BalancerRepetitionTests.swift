@@ -1,5 +1,5 @@
-// What real balancers repeat at other nodes, counted at the nodes. A balancer knows nothing but the status: 503 asks
-// for another node, and what must reach one node only has another one.
+// Which requests real load balancers repeat at other nodes, counted at the nodes. A load balancer sees only the status:
+// 503 permits another node. An answer that must not be repeated has another status.
 
 import RedisFixture
 import Testing
@@ -59,7 +59,7 @@ struct BalancerRepetitionTests {
     return counts
   }
 
-  /// How each kind of client pushes, what says "taken" to it, and what it hears when it sends too fast.
+  /// How each kind of client pushes, which answer means "accepted" to it, and which answer it gets over its rate.
   private static func dialects(_ key: (Int) -> String) -> [(path: String, fields: [String], taken: Int, tooFast: Int)] {
     [
       ("/v1/events", ["X-API-Key: \(key(0))"], 202, 429),

@@ -1,4 +1,4 @@
-// What the compose file brings up is what Operations recommends, with a container's names and a name server.
+// The compose file starts what Operations recommends, with containers' names and a name server.
 
 import Foundation
 import RedisFixture

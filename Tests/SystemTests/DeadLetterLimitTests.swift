@@ -4,7 +4,8 @@ import NIOHTTP1
 import RedisFixture
 import Testing
 
-/// An account whose payloads can't be stored: it is told so before its dead letters fill Redis, and nobody else notices.
+/// An account whose payloads can't be stored is rejected before its dead letters fill Redis. Other accounts aren't
+/// affected.
 struct DeadLetterLimitTests {
   private struct NeverRefused: Error {}
 

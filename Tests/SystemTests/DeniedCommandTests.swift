@@ -1,5 +1,5 @@
-// A Redis that doesn't let itself be asked everything: managed services rename commands, and careful ACLs forbid
-// them. Sluice works without them, and says what it can't know.
+// A Redis that denies commands: managed services rename some, and strict ACLs forbid some. Sluice works without them,
+// and reports what it can't know.
 
 import Foundation
 import Hiredis

@@ -1,5 +1,5 @@
-// A Sluice of real processes for one test: a Redis of its own, the published commands, and HTTP clients. Everything a test knows of it
-// it learns as an operator or client would.
+// A Sluice of real processes for one test: a Redis of its own, the published commands, and HTTP clients. A test
+// observes it only as an operator or a client would.
 
 import AsyncHTTPClient
 import Foundation
@@ -40,7 +40,7 @@ final class Deployment: Sendable {
     ["SLUICE_REDIS": address(password: redis.options.password)].merging(settings) { _, given in given }
   }
 
-  /// Redis's address as one who knows this password writes it.
+  /// Redis's address with this password.
   func address(password: String?) -> String {
     guard let password else { return "\(redis.tcpEndpoint)" }
     let encoded = password.utf8.map { String(format: "%%%02X", $0) }.joined()
@@ -141,7 +141,7 @@ final class Deployment: Sendable {
     }
   }
 
-  /// Imports so many keys of so many accounts and seals the store.
+  /// Imports this number of keys of this number of accounts, and seals the store.
   func publish(keys count: Int, accounts: Int = 100, expecting status: ExitStatus? = .exited(0)) async throws {
     let list = folder.path("keys-\(count).csv")
     let lines = ["key,account"] + (0..<count).map { "\(Self.key($0)),account-\($0 % accounts)" }
@@ -167,7 +167,7 @@ final class Deployment: Sendable {
   /// The ids and bodies in the sink, in no order; nothing if the sink isn't there yet.
   func stored() throws -> [(id: String, body: Data)] { try rows().map { ($0.id, $0.body) } }
 
-  /// What is in the sink, in no order; nothing if the sink isn't there yet.
+  /// The sink's content, in arbitrary order; empty if the sink doesn't exist yet.
   func rows() throws -> [Row] {
     guard FileManager.default.fileExists(atPath: database) else { return [] }
     var configuration = Configuration()

@@ -1,4 +1,4 @@
-// Nodes under limits on descriptors. Floods are another matter: Scripts/flood.
+// Nodes with limits on descriptors. Scripts/flood tests floods.
 
 import Fleet
 import Foundation
@@ -90,7 +90,7 @@ struct DescriptorTests {
     try await node.waitForOutputs()
     let needed = try #require(
       node.standardError.text.firstMatch(of: /expected a limit of at least (\d+) open descriptors .*, got 64/)?.1)
-    // As it says: with so many it starts.
+    // With the number that its message names, it starts.
     let other = try await self.node(under: "\(needed):\(needed)", at: redis)
     #expect(try await connections(of: other)?.limit ?? 0 >= 1)
     other.signal(SIGTERM)

@@ -1,4 +1,4 @@
-// A real HAProxy for one test, asked and read as an operator does it: by its socket and its log.
+// A real HAProxy for one test, controlled and observed as an operator does it: with its socket and its log.
 
 import Foundation
 import RedisFixture
@@ -24,7 +24,7 @@ final class HAProxy: Sendable {
   /// What it has logged.
   var log: [String] { process.standardOutput.lines }
 
-  /// What it has logged of requests, which begins with the client's address.
+  /// Its log lines of requests, which begin with the client's address.
   var requestsLogged: [String] { log.filter { $0.hasPrefix("127.0.0.") } }
 
   /// Starts one and waits until it answers on its socket.
@@ -56,12 +56,12 @@ final class HAProxy: Sendable {
     return try await connection.everything()
   }
 
-  /// What it thinks of a server, from `show stat`.
+  /// Its view of a server, from `show stat`.
   struct Opinion: Sendable, Equatable {
     /// `UP`, `DOWN`, `DRAIN`, …, with how many checks are still missing for another.
     var status: String
     var weight: Int
-    /// What the agent said of it last, and what HAProxy made of that.
+    /// The last answer of the agent, and the resulting weight and state.
     var agent: String
     /// The last health check.
     var check: String

@@ -1,5 +1,4 @@
-// Our client against the real node, worker and Redis: what the rule about refusals and the idempotency key come to when everything
-// is real.
+// Our client against a real node, worker and Redis: the rule about refusals, and idempotency keys.
 
 import Foundation
 import IngestClient
@@ -36,7 +35,7 @@ struct IngestClientTests {
     }
   }
 
-  /// Waits until so many rows are stored, and expects that each of the bodies is there once.
+  /// Waits until this number of rows is stored, and expects each of the bodies once.
   private func expectStoredOnce(_ count: Int, _ deployment: Deployment) async throws {
     try await eventually(within: .seconds(60), "all \(count) are stored") { try deployment.stored().count >= count }
     let stored = try deployment.stored()

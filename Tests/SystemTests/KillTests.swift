@@ -4,7 +4,7 @@ import RedisFixture
 import Synchronization
 import Testing
 
-/// What was acknowledged is stored exactly once, whoever is killed in the meantime.
+/// Every acknowledged payload is stored exactly once, whichever process is killed in the meantime.
 struct KillTests {
   /// Ids of payloads whose 202 a client has seen.
   private final class Ledger: Sendable {

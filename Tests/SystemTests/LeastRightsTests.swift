@@ -1,5 +1,5 @@
-// Each process as the user that Deploy/redis/users.acl has for it, on every server that Sluice runs on: it can do its
-// work, and not the others'.
+// Each process as its user in Deploy/redis/users.acl, on every server that Sluice supports: the user can do its own
+// work, and not that of the other users.
 
 import Foundation
 import Hiredis
@@ -162,7 +162,7 @@ import Testing
           Issue.record("\(user) may \(words): \(reply.shape)")
           continue
         }
-        // Of a command that a script runs servers say it in words of their own.
+        // Servers word this differently for a command that a script runs.
         let isDenied = ["NOPERM", "The user executing the script can't", "ACL failure in script"].contains {
           error.message.contains($0)
         }

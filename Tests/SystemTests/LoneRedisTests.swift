@@ -15,7 +15,7 @@ import Testing
     RedisServerOptions {
       $0.build = build
       $0.appendOnly = .everysec
-      // Whoever asks for the data set is fed at once, not after five seconds in which others might come.
+      // A program that asks for the data set gets it at once. By default Redis waits five seconds for more replicas.
       $0.arguments = ["--repl-diskless-sync-delay", "0"]
     }
   }
@@ -101,7 +101,7 @@ import Testing
     try await node.becomesReady()
     try await expectWell(deployment, node, "after backups")
 
-    // So much that it can't have been sent to somebody who reads nothing.
+    // Enough data that it can't all be sent to a client that reads nothing.
     try await redis.run("DEBUG", "POPULATE", 100_000, "filler", 100)
     for greeting in [["SYNC"], ["PSYNC ? -1"], ["REPLCONF listening-port 7777", "REPLCONF capa eof", "PSYNC ? -1"]] {
       let copy = try DataSetCopy(of: redis)

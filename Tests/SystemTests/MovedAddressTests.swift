@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  /// As in Kubernetes, where what is made anew has its name again and another address.
+  /// As in Kubernetes, where a recreated pod has its old name and another address.
   @Test func `a server that dies is found where its name leads then, and nothing is lost`() async throws {
     func start(_ arguments: [String]) async throws -> RedisServer {
       try await RedisServer.start(

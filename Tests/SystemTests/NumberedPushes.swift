@@ -1,5 +1,5 @@
-// Pushes of active keys that go on whatever comes, each with a number of its own and never sent twice: so that of each it can be said when it was
-// sent, what was answered, and whether it is in the sink.
+// Pushes of active keys that continue through all faults. Each has its own number and is sent once. So for each one the
+// time, the answer, and whether it is in the sink are known.
 
 import Foundation
 import RedisFixture
@@ -25,7 +25,7 @@ final class NumberedPushes: Sendable {
   var answered: [Push] { all.withLock { $0 } }
   var acknowledged: [Push] { answered.filter { $0.status == 202 } }
 
-  /// Pushes on so many lanes while the body runs, and waits for the last answers.
+  /// Pushes on this number of lanes while the body runs, and waits for the last answers.
   func running<Value: Sendable>(lanes: Int, _ body: () async throws -> Value) async throws -> Value {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<lanes { group.addTask { try await self.push() } }
@@ -37,7 +37,7 @@ final class NumberedPushes: Sendable {
     }
   }
 
-  /// Waits until so many that are sent from now on are acknowledged.
+  /// Waits until this number of pushes sent from now on is acknowledged.
   func goOn(for count: Int, within limit: Duration = .seconds(30)) async throws {
     let now = ContinuousClock.now
     try await eventually(within: limit, "\(count) more pushes are acknowledged") {

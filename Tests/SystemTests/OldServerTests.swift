@@ -1,4 +1,4 @@
-// A server that is too old for Sluice is refused by every command, by its version.
+// Every command rejects a server that is too old for Sluice, by its version.
 
 import RedisFixture
 import Testing

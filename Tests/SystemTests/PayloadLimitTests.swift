@@ -1,4 +1,4 @@
-// A payload that is larger than its Redis takes: its sender hears 413, and others hear nothing of it.
+// A payload that is larger than its Redis accepts: its client is answered 413, and other clients aren't affected.
 
 import Hiredis
 import RedisFixture

@@ -4,7 +4,7 @@ import NIOHTTP1
 import RedisFixture
 import Testing
 
-/// What is stored is what was pushed, and nodes and workers end without losing any of it.
+/// Every pushed payload is stored, and nodes and workers end without losing any.
 struct PayloadTests {
   @Test func `ten megabytes of random payloads are stored byte for byte`() async throws {
     let deployment = try await Deployment()

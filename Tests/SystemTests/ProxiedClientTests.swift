@@ -1,5 +1,5 @@
-// Whose connection and whose request it is, when balancers stand in between and say so: by the PROXY protocol, as HAProxy speaks it, and by
-// X-Forwarded-For, as nginx and HAProxy write it.
+// The client address of a connection and of a request behind load balancers that pass it on: by the PROXY protocol, as
+// HAProxy sends it, and by X-Forwarded-For, as nginx and HAProxy write it.
 
 import NIOPosix
 import RedisFixture
@@ -124,18 +124,18 @@ struct ProxiedClientTests {
     let haproxy = try await HAProxy.start {
       try RecommendedHAProxy.configuration(port: $0, nodes: [trusting.addresses])
     }
-    // What the client says of itself stands before what the proxy says, and is nobody's word.
+    // Addresses that the client itself wrote stand before the proxy's, and aren't trusted.
     let lie = "X-Forwarded-For: 203.0.113.9\r\n"
     for (number, port) in [(1, nginx.port), (2, haproxy.port)] {
       let answer = try await pushed("sk_nobody", header: lie, to: port, from: "127.0.0.7")
       #expect(answer.status == 401)
       #expect(try await client(refused: number, trusting) == "127.0.0.7")
     }
-    // Whoever comes without the proxy may say what he likes.
+    // A client that connects without the proxy may write any address.
     let port = try #require(Int(Node.port(trusting.push)))
     #expect(try await pushed("sk_nobody", header: lie, to: port, from: "127.0.0.8").status == 401)
     #expect(try await client(refused: 3, trusting) == "127.0.0.8")
-    // Who isn't told to trust the proxy takes it for the client.
+    // A node that doesn't trust the proxy takes the proxy for the client.
     #expect(try await pushed("sk_nobody", header: lie, to: nginx.port + 1, from: "127.0.0.7").status == 401)
     #expect(try await client(refused: 1, wary) == "127.0.0.1")
   }

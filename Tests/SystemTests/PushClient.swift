@@ -40,7 +40,7 @@ struct PushClient: Sendable {
     var words: String { String(decoding: answer, as: UTF8.self) }
   }
 
-  /// What the client says has become of a payload.
+  /// The outcome of a payload, as the client reports it.
   struct Outcome: Decodable, Sendable {
     var lane: String
     /// The texts in the payload that have to be found again.
@@ -116,14 +116,14 @@ struct PushClient: Sendable {
 
   func outcomes() throws -> [Outcome] { try lines("outcome").map { try JSONDecoder().decode(Outcome.self, from: $0) } }
 
-  /// What it wrote into its log for those who run it.
+  /// The messages that the client logged for its operators.
   func reports() throws -> [String] {
     try lines("report").compactMap { try JSONDecoder().decode(Line.self, from: $0).outcome }
   }
 
   // MARK: What it comes to
 
-  /// Waits until each of the lanes has heard this status so many times.
+  /// Waits until each of the lanes has been answered this status this number of times.
   func hears(_ status: Int, times: Int = 1, on lanes: [String]) async throws {
     var ended = false
     try await eventually(within: .seconds(30), "each lane hears \(status)") {

@@ -85,7 +85,7 @@ struct PushClientTests {
     #expect(Set(heard.map(\.status)) == [503, 200])
     try expectWaits(in: heard, reasons: ["unsealed"])
     if agent.retries {
-      // What heard 503 is what was taken afterwards, and nothing was lost.
+      // Every payload that was answered 503 was accepted later, and none was lost.
       let taken = Set(heard.filter { $0.status == 200 }.map(\.sent))
       for answer in heard where answer.status == 503 { #expect(taken.contains(answer.sent), "\(answer.lane)") }
       if agent == .otlp { #expect(Set(try client.outcomes().map(\.outcome)) == [agent.success]) }
@@ -140,7 +140,7 @@ struct PushClientTests {
     func check() throws {
       let stored = counts(try deployment.stored().map(\.body))
       for (body, times) in stored {
-        // Where the outcome was unknown the same may be stored again when it is sent again.
+        // If the outcome was unknown, a retry may store the payload a second time.
         #expect(times <= sent[body, default: 0], "what was stored was sent, and as often")
       }
     }
@@ -211,7 +211,7 @@ struct PushClientTests {
     }
   }
 
-  /// The client has understood it, and says so to those who run it.
+  /// The client has understood it, and its log says so.
   private func expectReported(_ status: Int, by client: PushClient, _ agent: Agent) throws {
     let outcomes = try client.outcomes()
     let reports = try client.reports()
@@ -243,7 +243,7 @@ extension Agent {
     }
   }
 
-  /// What it hears where nobody knows whether Redis has its payload.
+  /// The answer that the client gets if it is unknown whether Redis has its payload.
   fileprivate var outcomeUnknown: Int {
     switch self {
     case .otlp, .sentry: 504

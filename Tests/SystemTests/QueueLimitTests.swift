@@ -50,7 +50,7 @@ struct QueueLimitTests {
     try await eventually("its status says why") {
       try await node.get("/status").body.contains("\"over_limit\" : \"entries\"")
     }
-    // All nodes have it: leaving the pool would leave it empty.
+    // All nodes have this problem: if they left the pool, it would be empty.
     #expect(try await node.isReady())
     try await eventually("sync-status tells of it") {
       try await deployment.run("sync-status", [], expecting: nil).outputs

@@ -3,7 +3,7 @@ import RedisFixture
 
 /// A plain TCP connection, for what no HTTP client would send.
 enum RawConnection {
-  /// Sends the bytes at once, and reads so many responses with bodies of a Content-Length.
+  /// Sends the bytes at once, and reads this number of responses with bodies of a Content-Length.
   static func statuses(ofRequests requests: String, count: Int, at address: String) async throws -> [Int] {
     let parts = address.split(separator: ":")
     let process = try await ServiceProcess.start(

@@ -2,7 +2,7 @@
 // can't come apart; only addresses are filled in.
 
 enum RecommendedHAProxy {
-  /// What a health check asks the admin port for.
+  /// The request of a health check to the admin port.
   enum Check: String, CaseIterable, Sendable {
     /// Whether the process answers; how much of the traffic it is given is the agent's word. The recommended one.
     case livez

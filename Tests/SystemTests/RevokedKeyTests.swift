@@ -2,7 +2,7 @@ import Foundation
 import RedisFixture
 import Testing
 
-/// What becomes of payloads whose key was revoked after they had been accepted.
+/// Payloads whose key was revoked after they had been accepted.
 struct RevokedKeyTests {
   /// The queue lies on a Redis of its own, so that the key store can be away alone.
   private struct Bench {
@@ -28,7 +28,7 @@ struct RevokedKeyTests {
       try await deployment.startWorker("worker-1", ["--queue", "\(queue.tcpEndpoint)"] + arguments)
     }
 
-    /// Which keys' payloads are stored, once so many are.
+    /// The keys of the stored payloads, once there are this many.
     func stored(_ count: Int) async throws -> Set<String> {
       try await eventually(within: .seconds(30), "\(count) are stored") { try deployment.stored().count >= count }
       return Set(try deployment.stored().map { String(decoding: $0.body, as: UTF8.self) })

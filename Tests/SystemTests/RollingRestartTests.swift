@@ -1,5 +1,5 @@
-// Nodes are restarted and added behind a real balancer under load, and no client notices: none is answered 5xx, none loses its connection,
-// none has to ask twice, and no key is refused that is active.
+// Nodes are restarted and added behind a real load balancer under load, and no client notices: none is answered 5xx,
+// loses its connection, or has to retry, and no active key is refused.
 
 import RedisFixture
 import Testing
@@ -51,7 +51,7 @@ struct RollingRestartTests {
         try await proxy.opinion(of: "node-3").status.hasPrefix("DOWN")
       }
       #expect(try await proxy.opinion(of: "node-3").requests > 0, "the third was never asked")
-      // From here on nothing is even tried again.
+      // From here on nothing is retried.
       let tried = proxy.requestsLogged.count
       for index in 0..<2 {
         let old = nodes[index]

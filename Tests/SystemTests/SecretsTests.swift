@@ -1,5 +1,5 @@
-// What operators, log collectors and Prometheus get to see holds no secret: no API key, no password of Redis's, no private key; whatever goes
-// wrong, and however much is logged.
+// Nothing that operators, log collectors and Prometheus can read contains a secret: no API key, no password of Redis,
+// no private key. This holds for every failure and every log level.
 
 import Foundation
 import Hiredis
@@ -51,7 +51,7 @@ struct SecretsTests {
     ]
   }
 
-  /// Sends each on a connection of its own, and hears how it is answered.
+  /// Sends each on a connection of its own, and reads its answer.
   private func send(_ requests: [String], to address: String, tls: NIOSSLContext? = nil) async throws -> Words {
     var answers = ""
     for request in requests {
@@ -217,7 +217,7 @@ struct SecretsTests {
     }
   }
 
-  /// It is an address that no machine has, so that nothing is exposed: the warning comes before that is noticed.
+  /// No machine has this address, so nothing is exposed. The warning is logged before the node tries to listen.
   @Test func `an operators' listener that isn't on loopback is warned of`() async throws {
     let deployment = try await Deployment()
     let node = try await deployment.run(

@@ -55,7 +55,7 @@ import Testing
       let promoted = ContinuousClock.now
       if fault == .held { try watched.primary.resume() }
       let connected = try await becomesPrimary(successor, of: pushes, since: promoted, isConfirmed: isConfirmed) {
-        // From its sleep or from the dead it returns as a replica.
+        // A paused or killed server returns as a replica.
         if fault == .killed { try await watched.primary.restart() }
         try await eventually(within: .seconds(30), "the old primary is a replica") {
           try await watched.primary.role() == "slave"
@@ -66,7 +66,7 @@ import Testing
       print(
         "FAILOVER | \(fault), confirmed: \(isConfirmed) | a push is acknowledged by the new primary "
           + "\(connected - promoted) after the promotion")
-      // Where a replica has to confirm, there has to be one again.
+      // If a replica has to confirm, one must be back first.
       #expect(connected - promoted < (isConfirmed ? .seconds(40) : .seconds(10)))
 
       // The publisher goes to the new primary too, and the node mirrors it.

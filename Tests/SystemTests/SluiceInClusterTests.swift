@@ -87,7 +87,7 @@ import Testing
         try await cluster.nodes[former].kill9()
         _ = try await cluster.promoted(for: slot, besides: former)
         let promoted = ContinuousClock.now
-        // Of two servers one is gone, so nothing is borne out by a majority until it is back, as a replica.
+        // One of two servers is gone, so no majority can confirm the primary until the server is back as a replica.
         try await cluster.nodes[former].restart()
         try await eventually(within: .seconds(40), "a put is confirmed") {
           try await deployment.run(

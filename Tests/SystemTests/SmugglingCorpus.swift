@@ -274,7 +274,7 @@ private struct Writer {
 
   mutating func lines() {
     let whole = [seen, seenHidden]
-    /// Who lets it pass finds nothing hidden in it: two requests, one after the other.
+    /// A balancer that passes it on finds nothing hidden in it: two requests, one after the other.
     func bad(_ name: String, _ field: String) {
       add(name, head(field, five) + inFive + hidden, [400], fair: whole)
     }

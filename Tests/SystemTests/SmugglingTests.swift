@@ -23,7 +23,7 @@ struct SmugglingTests {
     }
   }
 
-  /// What is known of one stream of the corpus on one way.
+  /// The results for one stream of the corpus on one route.
   private struct Trial: Sendable {
     var way: Way
     var stream: SmugglingCase

@@ -1,4 +1,5 @@
-// A node with a spool goes on while Redis is away, and what it has acknowledged then is stored, once, whatever happens to it.
+// A node with a spool goes on while Redis is unreachable. Payloads that it acknowledged in that time are stored once,
+// whatever happens to the node.
 
 import Foundation
 import NIOHTTP1
@@ -146,7 +147,7 @@ struct SpoolTests {
     var answer = try await node.push(key: Deployment.key(1))
     while answer.status == 202, taken < 100 {
       taken += 1
-      // Of many accounts, since one alone would be stopped before.
+      // Use many accounts: a single one would reach its own limit first.
       answer = try await node.push(key: Deployment.key(taken))
     }
     #expect(answer.status == 503 && answer.member("reason") == "spool_full" && answer.headers["retry-after"].count == 1)

@@ -5,7 +5,7 @@ import Foundation
 import RedisFixture
 import Synchronization
 
-/// Pushes that go on until they are told to end, and what came of them.
+/// Pushes that continue until they are stopped, and their results.
 final class SteadyLoad: Sendable {
   struct Tally: Sendable {
     /// How often each status was the answer to a key that is active.
@@ -50,7 +50,7 @@ final class SteadyLoad: Sendable {
     return current
   }
 
-  /// Waits until so many more requests have been answered than there are now.
+  /// Waits until this number of further requests has been answered.
   func goesOn(for count: Int) async throws {
     let before = current.requests
     try await eventually(within: .seconds(30), "\(count) more requests are answered") {

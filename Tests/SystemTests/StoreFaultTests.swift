@@ -17,7 +17,7 @@ struct StoreFaultTests {
     var name: String
     /// The mirror's state in the status, where it is another than `complete`.
     var state: String?
-    /// In the status, as the reason for refusing nobody.
+    /// The reason in the status for refusing nobody.
     var reason: String?
     /// In the log.
     var line: String?
@@ -74,7 +74,7 @@ struct StoreFaultTests {
       Fault(
         name: "FLUSHALL", state: "diverged", reason: "there is no key store", strike: { try await run("FLUSHALL") },
         mend: {
-          // All of them before the seal, or the missing ones could be refused.
+          // Put all of them before the seal, or the missing ones could be refused.
           try await put(["sk_new_1", "sk_new_2"])
           try await deployment.publish(keys: 1_000)
           try await deployment.run("key-publisher", ["adopt", try await node.storeID()])

@@ -1,5 +1,5 @@
-// A node that is led to another store, and a store that was restored from an old backup: with real processes, as
-// clients and operators see it.
+// A node whose address leads to another store, and a store that was restored from an old backup: with real processes,
+// as clients and operators see it.
 
 import Foundation
 import RedisFixture
@@ -117,7 +117,7 @@ import Testing
     var node = try await deployment.startNode("node-1", ["--state-dir", folder])
     try await node.becomesReady()
     try await deployment.redis("SAVE")
-    // What the backup doesn't have: 60 keys, and a revocation.
+    // The backup lacks 60 keys and a revocation.
     try await deployment.publish(keys: 1_060)
     try await deployment.run("key-publisher", ["revoke", "--key", Deployment.key(7)])
     try await eventually("the node knows them") {

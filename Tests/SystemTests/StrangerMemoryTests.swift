@@ -1,4 +1,5 @@
-// What clients can make a node hold: little for each connection, whatever they send on it, and no more than their share in all.
+// The memory that clients can occupy in a node: little for each connection, whatever they send, and no more than their
+// share in total.
 
 import Foundation
 import NIOCore
@@ -8,7 +9,7 @@ import RedisFixture
 import Testing
 
 struct StrangerMemoryTests {
-  /// Sends as much as it is told to, as fast as it is read, and throws away what comes back.
+  /// Sends this number of bytes as fast as they are read, and discards the answers.
   private final class Sender: Sendable {
     private final class Drain: ChannelInboundHandler {
       typealias InboundIn = ByteBuffer
@@ -146,7 +147,8 @@ struct StrangerMemoryTests {
       stranger.send([UInt8](repeating: 0x61, count: min(length - 1, 1 << 20)))
       strangers.append(stranger)
     }
-    // Those with much are told that there is no key before they have sent it; those with little wait for their last byte.
+    // Large bodies are answered that there is no key before they have been sent; small ones are read to their last byte
+    // first.
     for stranger in strangers.prefix(100) { #expect([400, 503].contains(try await stranger.answer().status)) }
     for _ in 0..<20 {
       let answer = try await node.push([UInt8](repeating: 0x20, count: 8 << 20), key: Deployment.key(1))

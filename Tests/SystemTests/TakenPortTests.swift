@@ -1,7 +1,7 @@
 import RedisFixture
 import Testing
 
-/// A node has three listeners, and without any of them it is none.
+/// A node has three listeners, and doesn't run without any of them.
 struct TakenPortTests {
   @Test(arguments: ["--listen", "--admin", "--agent-check"])
   func `a node that finds a port taken says so and ends`(option: String) async throws {

@@ -4,7 +4,7 @@ import Testing
 
 /// Nobody is refused as long as nothing can be proven, and the node heals by itself.
 struct UnprovenRefusalTests {
-  /// What every push must hear from a node that can prove nothing.
+  /// Expects the answers of a node that can prove nothing.
   private func expectUndecided(_ node: Node, reason: String) async throws {
     for key in [Deployment.key(1), "sk_nobody"] {
       let answer = try await node.push(key: key)

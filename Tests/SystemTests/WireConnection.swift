@@ -9,7 +9,7 @@ import NIOSSL
 import RedisFixture
 import Synchronization
 
-/// A connection that says just what it is told to, and keeps what it hears.
+/// A connection that sends exactly the given bytes, and keeps all received ones.
 final class WireConnection: Sendable {
   /// How the other side ended the connection.
   enum Ending: Sendable, Equatable {
@@ -81,7 +81,7 @@ final class WireConnection: Sendable {
 
   func send(_ text: String) { send(text.utf8) }
 
-  /// From now on it reads what comes, or doesn't.
+  /// Starts or stops reading the received bytes.
   func reads(_ whether: Bool) async throws { try await channel.setOption(.autoRead, value: whether).get() }
 
   /// Says that nothing more will be sent, when what was sent is under way.
@@ -106,7 +106,8 @@ final class WireConnection: Sendable {
     try await receive("an answer", within: limit) { bytes, ending in try WireAnswer.take(from: &bytes, ending) }
   }
 
-  /// Waits until so many answers have come or the connection has ended, and not for longer than this. Takes nothing.
+  /// Waits until this number of answers has arrived or the connection has ended, but no longer than this. It removes
+  /// nothing from the received bytes.
   func hears(answers count: Int, isForHead: Bool = false, within limit: Duration) async throws {
     do {
       try await receive("\(count) answers", within: limit) { bytes, ending in
@@ -114,7 +115,7 @@ final class WireConnection: Sendable {
         return try ending != nil || WireAnswer.takeAll(from: &copy, isForHead: isForHead).count >= count ? () : nil
       }
     } catch is Missing {
-      // Whoever asks looks for himself at what has come.
+      // The caller examines the received bytes itself.
     }
   }
 
@@ -131,7 +132,7 @@ final class WireConnection: Sendable {
     }
   }
 
-  /// All that the other side says until it ends.
+  /// Reads all bytes until the other side closes.
   func everything(within limit: Duration = .seconds(10)) async throws -> String {
     String(decoding: try await ending(within: limit).rest, as: UTF8.self)
   }
@@ -147,7 +148,7 @@ final class WireConnection: Sendable {
     }.get()
   }
 
-  /// Keeps what comes, and serves who waits for it. On the connection's event loop.
+  /// Keeps the received bytes, and completes the waiters. On the connection's event loop.
   private final class Ear: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

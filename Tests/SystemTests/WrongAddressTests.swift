@@ -1,5 +1,4 @@
-// A Redis that is run in another way than its URL says, or whose TLS is set up in another way: each command says which
-// part of the address to change.
+// A Redis whose mode or TLS settings don't match its URL: each command says which part of the address to change.
 
 import Foundation
 import RedisClient

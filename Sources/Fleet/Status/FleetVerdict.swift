@@ -217,7 +217,7 @@ public struct FleetVerdict: Sendable, Equatable {
     }
     guard fleet.isFull else { return [] }
     return [
-      FleetProblem(.wrong, "the fleet's register is full, and no further node or worker is seen: \(fleet.advice)")
+      FleetProblem(.wrong, "the fleet's register is full, so further nodes and workers aren't shown: \(fleet.advice)")
     ]
   }
 
@@ -368,7 +368,7 @@ public struct FleetVerdict: Sendable, Equatable {
             "\(name) is over its limit of \($0) (--max-queue-\($0)): it gets no pushes until it is below --queue-low-water. "
               + "Start workers, or raise \($0 == "memory" ? "Redis's maxmemory" : "the limit")"
           },
-          shard.durabilityLack.map { "nothing is pushed to \(name): \($0)" },
+          shard.durabilityLack.map { "\(name) gets no pushes: \($0)" },
         ]
         for text in texts.compactMap({ $0 }) where !notes.contains(where: { $0.text == text }) {
           notes.append(FleetProblem(takesNothing ? .wrong : .note, text))
@@ -393,7 +393,7 @@ public struct FleetVerdict: Sendable, Equatable {
       notes.append(
         FleetProblem(
           .wrong, member: name,
-          "\(name) has set aside \(Wording.number(count, "payload")) in its spool that Redis doesn't take (\(bytes)): "
+          "\(name) has set aside \(Wording.number(count, "payload")) in its spool, because Redis rejects them (\(bytes)): "
             + "stop the node and see `sync-status spool list FOLDER` on its machine"))
     }
     if spool.state == .closed {
@@ -401,7 +401,7 @@ public struct FleetVerdict: Sendable, Equatable {
         FleetProblem(
           .note, member: name,
           "\(name)'s spool accepts no payloads, so pushes are answered 503 while Redis is unreachable: "
-            + (spool.reason ?? "unknown why, see its log")))
+            + (spool.reason ?? "reason unknown, see its log")))
     }
     return notes
   }

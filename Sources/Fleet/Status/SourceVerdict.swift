@@ -42,7 +42,7 @@ enum SourceVerdict {
     return [
       FleetProblem(
         .wrong,
-        "the store has lost the maximum age of its source mark (flushed? made anew?). \(names) \(time(seconds: kept)) "
+        "the store has lost the maximum age of its source mark (flushed? recreated?). \(names) \(time(seconds: kept)) "
           + "in force, other nodes have none. Set it again: key-publisher source --max-age, with a time or none")
     ]
   }

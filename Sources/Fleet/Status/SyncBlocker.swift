@@ -62,9 +62,9 @@ public enum SyncBlocker: Sendable, Hashable {
       "still mirrors epoch \(epoch), but the store has epoch \(store): if this stays, compare the node's --redis with yours"
     case .missesTheSeal: "hasn't read yet that the store is sealed"
     case .cannotRefuse(let why): "answers 503 to unknown keys: \(Wording.printable(why))"
-    case .neverHeard: "has never heard from the store"
+    case .neverHeard: "has had no answer from the store yet"
     case .stale(let seconds):
-      "had not heard from the store for \(Wording.time(seconds: Double(seconds))) when it reported"
+      "had had no answer from the store for \(Wording.time(seconds: Double(seconds))) when it reported"
     case .behind(let version, let store):
       "is \(Wording.number(store - version, "change")) behind: at version \(Wording.count(version)) of \(Wording.count(store))"
     case .ahead(let version, let store):

@@ -74,7 +74,7 @@ final class ConnectionTurns {
 
   /// One value, so that each push costs one access to it.
   private var pass = Pass()
-  /// How many times each owner's connections have gone on since the pass became long.
+  /// Number of turns of each owner's connections since the pass became long.
   private var goesSpent: [TurnOwner: Int] = [:]
 
   init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }

@@ -139,7 +139,7 @@ enum AnswerTable {
     case .tooManyDeadLetters(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_dead_letters",
-        detail: "too many payloads of the account couldn't be stored, and wait for an operator to look at them",
+        detail: "too many payloads of the account couldn't be stored, and need an operator",
         retryAfter: seconds)
     case .outcomeUnknown(let isRepeatable):
       return AnswerFacts(
@@ -154,7 +154,7 @@ enum AnswerTable {
       return AnswerFacts(status: 400, error: "missing_key", detail: "no API key found where this path expects it")
     case .keyTooLong(let limit):
       return AnswerFacts(
-        status: 400, error: "key_too_long", detail: "a key has at most \(limit) bytes", limit: limit)
+        status: 400, error: "key_too_long", detail: "the key is longer than \(limit) bytes", limit: limit)
     case .uncountable(let why):
       return AnswerFacts(status: 400, error: "malformed", reason: "uncountable_events", detail: why)
     case .notFound: return AnswerFacts(status: 404, error: "not_found")

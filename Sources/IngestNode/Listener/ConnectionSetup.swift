@@ -154,7 +154,7 @@ struct ConnectionSetup: Sendable {
 
   private func resources(of channel: any Channel) -> EventLoopResources {
     guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
-      preconditionFailure("a connection came on an event loop that has no gate")  // Each loop has one.
+      preconditionFailure("a connection arrived on an event loop that has no push handler")  // Each loop has one.
     }
     return eventLoop
   }

@@ -47,7 +47,7 @@ final class PushHandler: PushHandling {
   private let node: NodeMember
   private let refusals: RefusalLog
   private let logger: Logger
-  /// For pushes that Redis refuses: otherwise each of them would be a line.
+  /// Limits log lines about pushes that Redis rejects: otherwise each push would write one.
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
   private let rates: AccountRates?
   private let random: NIOLoopBoundBox<RandomPool>
@@ -200,7 +200,7 @@ struct PendingEnqueue {
 extension Exchange: EnqueueCompletion {
   func pushed(_ failure: EnqueueError?) {
     // Removed from the exchange: otherwise the exchange and the sender, which retains it, would keep each other alive.
-    guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
+    guard let handover = handover.take() else { preconditionFailure("a payload's outcome is reported once") }
     if let failure {
       handover.gate.notPushed(failure, request, handover, number)
     } else {

@@ -84,7 +84,7 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   public let leaseUntil: Int64
 
   public var description: String {
-    let holder = instance.isEmpty ? "the reaper" : "another run of it (instance \(instance))"
+    let holder = instance.isEmpty ? "the reaper" : "another instance of that name (\(instance))"
     return "claim \(slot) of worker \"\(worker)\" is still held by \(holder). After a restart this is normal until the "
       + "claim's lease ends. If it continues, two workers have the same name: give each its own --name"
   }

@@ -184,7 +184,8 @@ public final class QueueConsumer: Sendable {
   public func settle(
     _ batch: ClaimedBatch, _ fates: [Disposition], onRetry: (QueueFailure) -> Void = { _ in }
   ) async throws(QueueFailure) -> Settlement {
-    precondition(fates.count == batch.entries.count, "\(fates.count) fates for \(batch.entries.count) entries")
+    precondition(
+      fates.count == batch.entries.count, "expected \(batch.entries.count) fates, got \(fates.count)")
     let script = SettleScript(
       layout: layout, worker: worker, slot: batch.slot, instance: instance, number: batch.number,
       attempts: limits.attempts, count: batch.entries.count,

@@ -85,7 +85,7 @@ private struct EnvelopeLineParser {
       case "path": try set(&path, field, string())
       case "node": try set(&node, field, string())
       case "traceparent": try set(&traceparent, field, string())
-      case "id": throw InvalidEnvelope("the field id is there twice")
+      case "id": throw InvalidEnvelope("the field id occurs twice")
       default: try skipValue(depth: 0)
       }
     }
@@ -104,7 +104,7 @@ private struct EnvelopeLineParser {
   private static func missing(_ field: String) -> InvalidEnvelope { InvalidEnvelope("the field \(field) isn't there") }
 
   private func set<Value>(_ field: inout Value?, _ name: String, _ value: Value) throws(InvalidEnvelope) {
-    guard field == nil else { throw InvalidEnvelope("the field \(name) is there twice") }
+    guard field == nil else { throw InvalidEnvelope("the field \(name) occurs twice") }
     field = value
   }
 
@@ -176,7 +176,7 @@ private struct EnvelopeLineParser {
         unescaped?.append(byte)
       }
     }
-    throw InvalidEnvelope("the text at byte \(start) has no end")
+    throw InvalidEnvelope("the text at byte \(start) isn't closed")
   }
 
   /// Decodes an escape to UTF-8. Its backslash has been read.

@@ -28,7 +28,7 @@ struct HeavySenders {
   /// Counts a payload, and returns whether its account sends much.
   /// - Parameter hash: The account's hash, with well mixed bits.
   mutating func note(_ hash: UInt64, bytes: Int) -> (manyPayloads: Bool, manyBytes: Bool) {
-    // Not the bits that choose the account's lists.
+    // Use other bits of the hash than the choice of the account's lists.
     let counter = Int(hash >> 16) & (Self.counters - 1)
     var own = counts[counter]
     own.payloads += 1

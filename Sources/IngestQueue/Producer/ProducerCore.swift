@@ -330,7 +330,7 @@ extension RedisReply {
   fileprivate var isNumber: Bool { if case .integer = self { true } else { false } }
 }
 
-/// For callers without an object of their own.
+/// A completion for callers that want a future.
 private final class PromisedPush: EnqueueCompletion {
   private let promise: EventLoopPromise<Void>
 

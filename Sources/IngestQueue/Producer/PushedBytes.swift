@@ -16,7 +16,7 @@ final class PushedBytes {
   /// Fewer bytes are added after this time.
   static let delay = TimeAmount.seconds(1)
 
-  /// Where a refusal of Redis to count is recorded.
+  /// Records that Redis denied counting.
   var mark: HighMark?
 
   private let client: RedisClient

@@ -5,8 +5,9 @@
 --       later.
 -- ARGV  1 if pushed bytes may be missing from the counts (then Redis's estimate is used if it is larger), extra bytes
 --       to count for each entry, the largest number to return, maximum accounts.
--- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts each followed
---       by its bytes of dead letters, the bytes of each pending list, accounts each followed by its bytes in later.
+-- Reply an array of 7: the lengths of the pending lists; the length of later; the bytes in the pending lists and later;
+--       done; accounts and `all`, each followed by its bytes of dead letters; the bytes of each pending list; accounts,
+--       each followed by its bytes in later.
 
 -- include read_dead_bytes.lua
 -- include read_bytes.lua

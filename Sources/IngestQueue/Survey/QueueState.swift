@@ -36,7 +36,7 @@ public struct QueueState: Sendable, Equatable {
   public var dead: Int64
   /// Envelopes that have failed at least once and aren't finished.
   public var failing: Int64
-  /// When the oldest of the lists' next envelopes was received; nil if there is none or it is unknown.
+  /// Time of receipt of the oldest envelope among the lists' next ones. Nil if the lists are empty, or it is unknown.
   public var oldestReceivedAt: Int64?
   public var workers: [Worker]
   public var claims: [Claim]

@@ -45,7 +45,7 @@ final class FileCompression: Sendable {
     let source = try FileDescriptor(folder.plain(name), O_RDONLY)
     let part = folder.compressed(name) + ".part"
     let target = try FileDescriptor(replacing: part)
-    guard let stream = ZSTD_createCCtx() else { throw SinkFailure("zstd has no memory") }
+    guard let stream = ZSTD_createCCtx() else { throw SinkFailure("zstd is out of memory") }
     defer { ZSTD_freeCCtx(stream) }
     _ = ZSTD_CCtx_setParameter(stream, ZSTD_c_checksumFlag, 1)
     var plain = [UInt8](repeating: 0, count: 1 << 20)

@@ -89,7 +89,7 @@ struct PostgresStore: BlockingStore {
         CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
       """, patience, with: values)
     guard rows.first?[1] == Array("on".utf8) else {
-      throw .broken("the server runs with fsync = off: what is stored in it doesn't outlive a crash")
+      throw .broken("the server runs with fsync = off: what is stored in it doesn't survive a crash")
     }
   }
 

@@ -70,7 +70,7 @@ struct PostgresTable {
       """, patience, with: values)
     guard let row = rows.first else { return 0 }
     if row[0] == Array("u".utf8) {
-      throw .broken("the table \(name) is UNLOGGED: what is stored in it doesn't outlive a crash")
+      throw .broken("the table \(name) is UNLOGGED: what is stored in it doesn't survive a crash")
     }
     let comment = row[1].map { String(decoding: $0, as: UTF8.self) } ?? ""
     guard comment.hasPrefix(Self.comment), let version = Int(comment.dropFirst(Self.comment.count)) else {

@@ -63,7 +63,7 @@ public final class SQLiteSink: Sink {
     try db.execute(sql: "PRAGMA synchronous = FULL")
     let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
     guard level == 2 else {
-      throw SinkFailure("SQLite didn't take synchronous = FULL: its level is \(level.map(String.init) ?? "unknown")")
+      throw SinkFailure("expected synchronous = FULL (2) in SQLite, got \(level.map(String.init) ?? "no level")")
     }
     let page = try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 4_096
     _ = try Int.fetchOne(db, sql: "PRAGMA wal_autocheckpoint = \(logBytes / page)")

@@ -6,11 +6,11 @@
 
 import KeyReplica
 
-/// What a put does to the end of a key.
+/// The effect of a put on a key's expiry.
 public enum ExpiryChange: Sendable, Hashable {
-  /// A known key keeps its end, and a new key has none.
+  /// A known key keeps its expiry, and a new key has none.
   case keep
-  /// The key has no end.
+  /// The key has no expiry.
   case remove
   /// The key ends at this time, by Redis's clock: seconds since 1970, from 0 to ``KeyReplica/KeyRecord/expiryLimit``.
   case set(Int64)
@@ -19,7 +19,7 @@ public enum ExpiryChange: Sendable, Hashable {
   public static let expectation =
     "a time with its zone such as 2026-12-31T23:59:59Z, or seconds since 1970, up to the year 9999"
 
-  /// - Parameter text: A column or member of a list. Empty for no end.
+  /// - Parameter text: A column or member of a list. Empty for no expiry.
   /// - Returns: nil if the text is no time.
   public init?(field text: some StringProtocol) {
     if text.isEmpty {

@@ -12,7 +12,7 @@ public struct KeyListEntry: Sendable, Hashable {
   public var account: String
   /// The source's revision of this key.
   public var revision: UInt64?
-  /// When the key ends. A list without this column changes no key's end.
+  /// When the key ends. A list without this column changes no expiry.
   public var expiry: ExpiryChange
   /// From 1.
   public var line: Int
@@ -122,7 +122,7 @@ public struct KeyListParser: Sendable {
     }
     // A misspelt `state` would make a suspended key active.
     guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
-      throw problem("expected no other members than key or key_id, account, state, revision and expires_at")
+      throw problem("expected only the members key or key_id, account, state, revision and expires_at")
     }
     guard members.allSatisfy({ !$0.value.isNumber || ["revision", "expires_at"].contains($0.key) }) else {
       throw problem("expected strings for key, key_id, account and state")
@@ -133,7 +133,7 @@ public struct KeyListParser: Sendable {
     return try entry(
       key: member("key"), id: member("key_id"), account: account, state: member("state"),
       revision: member("revision"),
-      // A member that is null removes the end, and no member leaves it.
+      // A null removes the expiry; without the member the expiry stays.
       expiry: members["expires_at"].map { $0.text ?? "" })
   }
 

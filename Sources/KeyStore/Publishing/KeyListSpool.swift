@@ -156,7 +156,7 @@ public final class KeyListSpool {
           problems.append(
             KeyListProblem(
               line: entry.line,
-              reason: "the key was listed on line \(former.line) already, with another account, state, revision or end")
+              reason: "line \(former.line) has this key with another account, state, revision or expiry")
           )
           if problems.count >= Self.problemLimit { return problems }
         }

@@ -2,8 +2,8 @@
 //
 // It counts every active key in the store that would no longer be admitted: keys that are listed as revoked or
 // suspended, and with `sync` keys that aren't listed. It counts every suspended key that `sync` would revoke, because
-// it could then never become active again. It counts every active key that would end at once, because the list says
-// that its end has come. And it counts every key that would belong to another account: payloads stored for the wrong
+// it could then never become active again. It counts every active key that would expire at once, as the list says
+// that its expiry has come. And it counts every key that would belong to another account: payloads stored for the wrong
 // customer are a leak. The script decides whether a change may be made (see write_changes.lua);
 // this code predicts the decision by the same rules. If the two differ, because the store has changed in between, the
 // script leaves the key unchanged.

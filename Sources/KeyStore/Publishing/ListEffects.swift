@@ -9,7 +9,7 @@ public struct ListEffects: Sendable, Hashable {
     case added, activated, suspended, revoked, moved
     /// The key's new end has come already.
     case expired
-    /// The key's end changes, or is removed.
+    /// The key's expiry changes, or is removed.
     case expiryChanged
     /// Only the revision changes.
     case noted

@@ -94,7 +94,7 @@ extension EditOutcome {
     let results = try stride(from: 0, to: letters.count, by: 2).map { index in
       let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))
       guard let kind = EditResult.Kind(rawValue: kind) else {
-        throw UnreadableStore("an outcome has the letter \"\(kind)\", which means nothing")
+        throw UnreadableStore("expected the letter of an outcome, got \"\(kind)\"")
       }
       return EditResult(kind: kind, state: KeyState(letter: String(state)))
     }

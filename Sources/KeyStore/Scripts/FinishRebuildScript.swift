@@ -8,7 +8,7 @@ struct FinishRebuildScript: ScriptCall {
   let layout: StoreLayout
   /// The new epoch.
   let epoch: String
-  /// Whether a record has an end.
+  /// Whether a record has an expiry.
   let hasExpiry: Bool
 
   struct Reply {

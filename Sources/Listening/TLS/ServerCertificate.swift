@@ -70,7 +70,7 @@ package struct ServerCertificate: Sendable {
         file: files.privateKey,
         expected:
           "the private key of the first certificate in \(files.certificateChain) (\(subject), serial \(serial))",
-        found: "a key that doesn't fit it")
+        found: "a key that doesn't match it")
     } catch {
       throw UnusableTLSFile(
         file: files.certificateChain, expected: "a certificate chain that TLS can use", found: "\(error)")
@@ -119,7 +119,7 @@ package struct ServerCertificate: Sendable {
       // The error below replaces this one, whose text is that of a stack of parsers.
     }
     throw UnusableTLSFile(
-      file: file, expected: expected, found: "a certificate that can't be read, or one of which a part is missing")
+      file: file, expected: expected, found: "an unreadable or incomplete certificate")
   }
 
   /// Errors about a key have their own texts, which never contain the key's bytes.

@@ -1,5 +1,5 @@
-// One account's payloads, which the receiver is slow with or dislikes, and those of others behind them: the others must not wait until that account's are
-// through.
+// The receiver is slow with one account's payloads, or rejects them. Payloads of other accounts behind them must not
+// wait until that account's are done.
 
 import Fleet
 import Foundation
@@ -205,7 +205,7 @@ struct AccountTurnsTests {
       _ = try await sink.store(deliveries)
     }
     let all = ["slow"] + (0..<10).map { "other-\($0)" }
-    // So that it is known how quick the receiver is.
+    // Send one payload first, so that the receiver's speed is known.
     try await store(0..<1, ["first"])
     try await store(100..<200, all)
     #expect(receiver.requests.count == 2, "all lines in one body")

@@ -14,7 +14,7 @@ import Testing
 
 @testable import IngestWorker
 
-/// What the receiver does with a payload that it dislikes.
+/// The receiver's reaction to a payload that it dislikes.
 enum Dislike: String, CaseIterable, Sendable, CustomTestStringConvertible {
   case forbidden, unauthorized, badGateway, tooMany, internalError, silent, reset
 
@@ -161,7 +161,7 @@ struct DislikedPayloadTests {
       let receiver = try await PayloadReceiver.start { _, _ in
         isRefusing.load(ordering: .relaxed) ? .init(status: status) : nil
       }
-      // What was refused just before others were accepted counts once.
+      // A payload that was rejected just before others were accepted counts one failure.
       let worker = try worker(bench, receiver, attempts: 3)
       try await bench.running(worker) {
         try await bench.push(0..<100)

@@ -65,7 +65,7 @@ final class PayloadReceiver: Sendable {
 
   func answer(by script: @escaping Script) { state.withLock { $0.script = script } }
 
-  /// Has some requests wait so long for their answer.
+  /// Delays the answers to some requests by this time.
   func delay(_ delay: @escaping @Sendable (ReceivedRequest) -> TimeAmount?) { state.withLock { $0.delay = delay } }
 
   /// Takes requests and answers none.
@@ -117,7 +117,7 @@ final class PayloadReceiver: Sendable {
       return Reply(status: 400, body: "\(error)")
     }
     return state.withLock { state in
-      // Nothing of a batch with a bad line, as receivers do.
+      // Accepts nothing of a batch with a bad line, as real receivers do.
       if new.contains(where: { $0.account == "refused" }) {
         return Reply(status: 422, body: "an account that we don't serve")
       }

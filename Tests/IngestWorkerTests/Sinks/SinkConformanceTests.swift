@@ -7,7 +7,8 @@ import Testing
 
 @testable import IngestWorker
 
-/// What every sink must do, on real servers and files. A sink that fails one of these loses payloads or stores them twice.
+/// The rules that every sink must follow, on real servers and files. A sink that fails one of these tests loses
+/// payloads or stores them twice.
 struct SinkConformanceTests {
   private func delivery(_ number: Int, _ body: [UInt8] = [1, 2, 3], account: String = "acme") -> Delivery {
     var header = EnvelopeHeader.numbered(number)

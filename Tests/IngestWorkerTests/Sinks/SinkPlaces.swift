@@ -1,4 +1,5 @@
-// The places that sinks store into, each real, and what can happen to each: looked into from outside, gone and back, slow, unwilling.
+// The places that sinks store into, all of them real, and the faults of each: unreachable, back again, slow, rejecting
+// payloads. Tests read the stored payloads without the sink.
 
 import BodyCoding
 import Foundation
@@ -14,9 +15,9 @@ import Synchronization
 enum SinkKind: String, CaseIterable, Sendable {
   case sqlite, postgres, http, ndjson, files
 
-  /// Where it tells what it stored from what was there already.
+  /// The kinds that report which payloads were stored already.
   static let tellDuplicates: [SinkKind] = [.sqlite, .postgres, .files]
-  /// Where there is something that can't be stored while all else can.
+  /// The kinds in which some payloads can't be stored while all others can.
   static let canRefuse: [SinkKind] = [.sqlite, .postgres, .http, .ndjson]
   /// Where somebody else can keep it waiting.
   static let canBeHeld = canRefuse
@@ -35,16 +36,16 @@ enum SinkKind: String, CaseIterable, Sendable {
 protocol SinkPlace: Sendable {
   /// As an operator would write it.
   var address: String { get }
-  /// What is stored, in the order of the times of receipt.
+  /// The stored payloads, in the order of receipt.
   func stored() async throws -> [StoredDelivery]
   /// What is stored of a delivery, for what this kind keeps.
   func expected(_ delivery: Delivery) -> StoredDelivery
   func goAway() async throws
   func comeBack() async throws
-  /// From now on nothing can be stored, and nobody says so, until ``release()``.
+  /// From now on nothing can be stored, and no error is reported, until ``release()``.
   func hold() async throws
   func release() async throws
-  /// From now on nothing of the account "refused" can be stored. The sink has been used before.
+  /// From now on no payload of the account "refused" can be stored. The sink has been used before.
   func refuse() async throws
 }
 
@@ -67,7 +68,7 @@ final class SQLitePlace: SinkPlace {
 
   func stored() async throws -> [StoredDelivery] { try await Stored.rows(path) }
 
-  /// For SQLite to be locked is to be away.
+  /// A locked SQLite file stands for an unreachable sink.
   func goAway() async throws { try await hold() }
   func comeBack() async throws { try await release() }
   func hold() async throws { try lock.withLock { $0 = try SinkLock(path) } }
@@ -112,7 +113,7 @@ final class PostgresPlace: SinkPlace {
 
   func hold() async throws {
     let server = server
-    // Until it is released: another session's lock on the whole table.
+    // Another session locks the whole table until `release()`.
     holder.withLock {
       $0 = Task { try await server.query("BEGIN; LOCK TABLE payloads; SELECT pg_sleep(600); COMMIT") }
     }

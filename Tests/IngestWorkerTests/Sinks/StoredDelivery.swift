@@ -19,7 +19,7 @@ struct StoredDelivery: Sendable, Equatable {
   var traceparent: String?
   var body: [UInt8]
 
-  /// What a sink that keeps everything has of a delivery.
+  /// The record of a delivery in a sink that keeps every field.
   init(_ delivery: Delivery) {
     let header = delivery.header
     id = "\(header.id)"

@@ -52,14 +52,14 @@ import Testing
       // and nothing is promised for it. From then on nobody bears the old primary out.
       for third in watched.replicas where third.port != successor.redis.port {
         try await eventually(within: .seconds(20), "the third server follows the new primary") {
-          // A server that is told whom to follow cuts its connections.
+          // A server that is made a replica of another one closes its clients' connections.
           let bench = try await StoreBench(third)
           defer { bench.connection.close() }
           return try await bench.run("HEXISTS", bucket, key.bytes).integer() == 1
         }
       }
       asker.include(["put at the new primary"])
-      // For as long as the old primary calls itself one, it would vouch for the key's absence.
+      // Until the old primary becomes a replica, a node that asks it would be told that the key doesn't exist.
       var falseWitnesses = 0
       let old = try await StoreBench(primary.redis)
       try await eventually(within: .seconds(30), "the old primary is told, and cuts its connections") {

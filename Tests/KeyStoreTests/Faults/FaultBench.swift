@@ -11,7 +11,7 @@ import Testing
 
 @testable import KeyStore
 
-/// What can happen to a store, and what a mirror of it must say.
+/// The faults of a store, and the state that a mirror must report for each.
 struct StoreFault: Sendable, CustomTestStringConvertible {
   typealias Step = @Sendable (FaultBench) async throws -> Void
 
@@ -77,7 +77,7 @@ final class FaultBench {
 
   // MARK: Steps that several faults share
 
-  /// All keys, and the word that these are all.
+  /// Puts all keys, and seals the store.
   func populate(_ bench: StoreBench? = nil, account: String = "acme") async throws {
     let bench = bench ?? store
     try await bench.put(Self.steady + [Self.ended], account: account)
@@ -94,7 +94,7 @@ final class FaultBench {
   /// An operator says that what was lost may be gone.
   func confirm() async throws { _ = try await store.writer.confirmRemovals() }
 
-  /// Changes that a rewound store won't know of: so many keys are put, and one is revoked. The mirror knows them.
+  /// Changes that a rewound store lacks: this number of keys is put, and one is revoked. The mirror has them.
   func changeWhatWillBeLost(puts: Int = 3) async throws {
     try await store.put((0..<puts).map { "lost \($0)" })
     let outcome = try await store.writer.apply([.set(Self.ended, .revoked)])
@@ -103,14 +103,14 @@ final class FaultBench {
     if case .admit = verdict { Issue.record("a key that was revoked is admitted") }
   }
 
-  /// Puts so many keys at once, which are active from then on.
+  /// Puts this number of keys at once, which are active from then on.
   func putNewcomers(_ count: Int, at bench: StoreBench? = nil) async throws {
     let keys = (0..<count).map { "new \($0)" }
     if !keys.isEmpty { _ = try await (bench ?? store).writer.apply(keys.map { .put($0) }) }
     asker.include(keys + [Self.ended])
   }
 
-  /// Rewinds the store to what was saved last, in one step with so many puts, while all connections stay.
+  /// Restores the last saved state of the store, in one step with this number of puts, while all connections stay open.
   func rewindInPlace(putting count: Int) async throws {
     let keys = (0..<count).map { "new \($0)" }
     let begun = store.connection.send(RedisCommand("MULTI"))
@@ -202,7 +202,7 @@ final class FaultBench {
     var limits = Replica.Limits()
     limits.barrierWait = .milliseconds(200)
     limits.lastRetry = .milliseconds(200)
-    // What these would notice has cases of its own.
+    // Faults that these would notice have test cases of their own.
     limits.auditInterval = .seconds(3600)
     limits.rereadInterval = .seconds(3600)
     // Every stranger has another key, and most keys may be strangers' here.
@@ -223,7 +223,7 @@ final class FaultBench {
 
   private func play(_ fault: StoreFault, quietly: Bool) async throws {
     asker.askStrangers(!quietly)
-    // What is noticed is told by what changes: so it must be well, and known to be, before.
+    // The fault is noticed by a change of the state. So the mirror must first be complete, and known to be.
     if !quietly {
       try await eventually("a stranger is refused before the fault") {
         if case .refuse = try await verdict("nobody") { try await isWell() } else { false }

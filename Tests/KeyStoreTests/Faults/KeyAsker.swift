@@ -1,5 +1,5 @@
-// Asks a mirror for verdicts from before a fault until after it, without a pause, and writes down what it hears. What is asked of it
-// must be known beforehand: keys that are active in the store all the time, and keys that were never there.
+// Asks a mirror for verdicts without a pause, from before a fault until after it, and records them. It asks for keys
+// whose right verdict is known: keys that are active in the store all the time, and keys that never existed.
 
 import KeyReplica
 import Logging
@@ -65,7 +65,7 @@ final class KeyAsker: Sendable {
     return record
   }
 
-  /// From now on these are active in the store as well.
+  /// From now on these keys are active in the store as well.
   func include(_ keys: [String]) { state.withLock { $0.newcomers += keys } }
 
   func enter(_ phase: Phase) { state.withLock { $0.phase = phase } }

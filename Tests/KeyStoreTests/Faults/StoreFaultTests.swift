@@ -17,7 +17,7 @@ import Testing
     try await FaultBench.play(fault)
   }
 
-  /// By the reads of the position in turn, when no request makes it read one.
+  /// The regular reads of the position find it, without any request.
   @Test(
     arguments: StoreFault.all.filter { ["FLUSHALL", "the store went back in place", "meta deleted"].contains($0.name) })
   func `it is noticed with nobody asking`(fault: StoreFault) async throws {
@@ -468,7 +468,7 @@ extension StoreFault {
       mend: { bench in try await bench.second?.run("REPLICAOF", "127.0.0.1", bench.store.redis.port) }),
     StoreFault(
       name: "NOPERM", status: ["NOPERM"],
-      // Of a command that a script runs, not every server says NOPERM.
+      // Not every server answers NOPERM for a command that a script runs.
       strike: { try await $0.store.run("ACL", "SETUSER", "default", "-eval_ro") },
       mend: { try await $0.store.run("ACL", "SETUSER", "default", "+@all") }),
     StoreFault(
@@ -546,7 +546,7 @@ extension StoreFault {
       name: "MISCONF (snapshots fail)",
       options: RedisServerOptions { $0.arguments = ["--save", "3600 1"] },
       strike: { bench in
-        // Where the snapshot's file should go there is a folder.
+        // A folder is in the place of the snapshot's file.
         let path = bench.store.redis.folder.path("dump.rdb")
         try FileManager.default.createDirectory(atPath: path + "/x", withIntermediateDirectories: true)
         try await bench.store.run("BGSAVE")

@@ -1,5 +1,5 @@
-// Runs schedules one after the other, and says which seed failed and how. Started by Scripts/simulate, which is where the options
-// are explained.
+// Runs schedules one after the other, and reports which seed failed and how. Started by Scripts/simulate, which
+// explains the options.
 
 import KeyReplica
 import Simulation

@@ -1,5 +1,5 @@
-// What a key store does with the ends of keys: scenarios that the simulated store and the real one on Redis both pass,
-// as those of StoreConformance.
+// A key store's rules for expiry, as scenarios that the simulated store and the real one on Redis both pass, like those
+// of StoreConformance.
 
 import KeyReplica
 

@@ -1,5 +1,5 @@
-// What a hand at redis-cli, an operator's tool or a disk can do to the store past the scripts. Each is one Redis command,
-// or what several of them come to.
+// Edits of the store without the scripts, by an operator with redis-cli, a tool or a failing disk. Each is one Redis
+// command, or the effect of several.
 
 public import KeyReplica
 

@@ -1,5 +1,5 @@
-// What a key store does with changes that come late, again, or without the right to what they would undo: scenarios that the
-// simulated store and the real one on Redis both pass, as those of StoreConformance.
+// A key store's rules for changes that arrive late, are repeated, or lack the permission to undo a newer change:
+// scenarios that the simulated store and the real one on Redis both pass, like those of StoreConformance.
 
 import KeyReplica
 
@@ -96,7 +96,7 @@ extension StoreConformance {
         let results = try await store.apply([set("a", .revoked), put("a", "other", .active)], basedOn: version).results
         try expectEqual(results, ["vs", "vs"], "resting on \(version)")
       }
-      // What is so already isn't refused: it may be the same change once more.
+      // A change to the present state isn't rejected: it may be a repetition.
       try expectEqual(try await store.apply([set("a", .suspended)], basedOn: 2).results, ["us"], "the same")
       try expectEqual(
         try await store.apply([set("a", .revoked), set("b", .suspended)], basedOn: 3).results, ["cr", "cs"], "")

@@ -1,4 +1,5 @@
-// How a damaged store is taken as it is, in the real one's steps: closed, then bucket by bucket, then opened as another history.
+// Accepts a damaged store as it is, in the same steps as the real one: close it, rebuild each bucket, then open it with
+// another epoch.
 
 import KeyReplica
 

@@ -11,7 +11,7 @@ public protocol ConformingStore {
   var bucketCount: Int { get }
   /// Begins the store where there is none and something is put.
   func apply(_ edits: [StoreEdit], basedOn basis: UInt64?) async throws -> StoreOutcome
-  /// The same by so many publishers at once, one edit each.
+  /// The same by this number of publishers at once, one edit each.
   func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
   /// Removes the records of keys that have been revoked since before a moment.
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome
@@ -317,8 +317,8 @@ public enum StoreConformance {
       try expectEqual(
         [try await store.found().source.moment, try await store.found().source.version], [nil, nil], "no mark")
       var digest = try await store.found().digest
-      // Another version, another history, another content at the same version, and a moment in the future, as after
-      // Redis's clock was set back.
+      // Marks that the store must reject: of another version, of another epoch, with another digest at the same version,
+      // and in the future (as if Redis's clock was set back).
       for (moment, epoch, version, digest) in [
         (early, before.epoch, before.version + 1, digest), (early, before.epoch, before.version - 1, digest),
         (early, "another", before.version, digest), (early, before.epoch, before.version, Digest.empty),

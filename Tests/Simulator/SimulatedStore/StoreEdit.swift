@@ -1,5 +1,5 @@
-// What a publisher asks of a store and what it is told: the words that the simulated store and the real one share in the
-// conformance suite. The real writer has types of its own, which come with a Redis client that a simulation has no use for.
+// The edits and results that the simulated store and the real one share in the conformance suite. The real writer has
+// types of its own, but they depend on a Redis client, which a simulation doesn't need.
 
 public import KeyReplica
 
@@ -27,7 +27,7 @@ public struct StoreEdit: Sendable, Hashable {
     public static let everything: Permissions = [.end, .move, .reactivate]
   }
 
-  /// What a put does to the key's end.
+  /// The effect of a put on the key's expiry.
   public enum Expiry: Sendable, Hashable {
     case keep
     case remove

@@ -1,5 +1,5 @@
-// What is going to happen, by time. Of two things at the same moment the one that was noted first comes first, so a run is the same
-// whenever it is repeated.
+// The future events of a run, ordered by time. Of two events at the same time, the one that was added first is first.
+// So a repeated run is identical.
 
 import HeapModule
 import KeyReplica

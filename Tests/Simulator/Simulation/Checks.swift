@@ -174,7 +174,7 @@ extension Simulation {
   /// Whether a key that a node had as active may be unknown now. Records of active keys don't disappear by what publishers do.
   private func checkLoss(_ node: SimulatedNode, _ number: Int) {
     guard let since = node.becameActive[number] else { return }
-    // What a node reads may be as old as the longest deadline.
+    // A node's reading may be as old as the longest deadline.
     let then = since + .nanoseconds(-(Self.longDeadline + .seconds(1)).wholeNanoseconds)
     if node.confirmations.mayCover(number, knownSince: since) { return }
     if !truth.ended(number, since: then) {
@@ -186,7 +186,7 @@ extension Simulation {
 
   // MARK: After each event
 
-  /// What an event gives a node reason to read.
+  /// Records the buckets that an event gives a node a reason to read.
   func willGive(_ node: SimulatedNode, _ event: Replica.Event) {
     node.confirmations.offer(event)
     guard case .manifest(_, _, .success(.found(let manifest))) = event else { return }
@@ -225,7 +225,7 @@ extension Simulation {
   }
 
   func noted(_ node: SimulatedNode, _ note: Replica.Note) {
-    // Also a node that isn't complete yet for another reason goes by this store from here on.
+    // From here on the node mirrors this store, even if it isn't complete yet for another reason.
     if case .mirrors(let store) = note {
       checkStore(node, store: store.id)
       node.trusted = store.id

@@ -1,5 +1,5 @@
-// What can go wrong in a run, and how often. Which kinds there are in a run at all is drawn from its seed (swarm testing: a run in
-// which everything happens all the time hides what needs a quiet spell between two faults), and the rates are too.
+// The kinds of faults in a run, and their rates. The seed decides which kinds a run has (swarm testing: some failures
+// need a quiet time between two faults, and would never occur if every fault happened all the time), and the rates.
 
 /// A kind of fault.
 public enum FaultKind: String, CaseIterable, Sendable {
@@ -33,7 +33,7 @@ public enum FaultKind: String, CaseIterable, Sendable {
 
 /// The faults of one run.
 struct FaultMix {
-  /// In a thousand, at each occasion of its kind; 0 where the kind is off.
+  /// Probability in thousandths at each occasion of its kind; 0 if the kind is off.
   private var rates: [Int]
   /// Kinds that come about by themselves, each as often as it says.
   private(set) var spontaneous: [(kind: FaultKind, weight: Int)] = []

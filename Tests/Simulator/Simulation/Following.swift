@@ -182,8 +182,8 @@ extension Simulation {
     next(follower, .mark)
   }
 
-  /// What makes a key in the store what it is in the source; nil if it is that already.
-  /// - Parameter permissions: Of a put.
+  /// The edit that makes a key in the store equal to the source; nil if it is equal already.
+  /// - Parameter permissions: The permissions of a put.
   func edit(
     of number: Int, to row: Holding, from held: Holding, allowing permissions: StoreEdit.Permissions
   ) -> StoreEdit? {
@@ -274,7 +274,7 @@ extension Simulation {
 
   // MARK: Checks
 
-  /// What a refusal says of the source, and what the source truly was.
+  /// Checks a refusal's statement about the source against the true source.
   func checkSource(
     _ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ reason: RefusalReason, _ proof: Proof
   ) {

@@ -1,4 +1,4 @@
-// What a store truly holds of a key, small enough to be kept for every version of every history of a run.
+// A store's true record of a key, small enough to be kept for each version of each history of a run.
 
 import KeyReplica
 import SimulatedStore
@@ -31,7 +31,7 @@ struct Holding: Hashable, CustomStringConvertible {
     }
   }
 
-  /// What a node's table holds of a key.
+  /// A node's entry for a key.
   init(of key: KeyID, in table: KeyTable) {
     if let found = table.find(key) {
       self.init(found.state, account: found.account, expiresAt: table.expiry(key))
@@ -68,11 +68,11 @@ enum SimulatedKeys {
   static func name(_ key: KeyID) -> String { numbers[key].map { "key \($0)" } ?? "a stranger" }
 }
 
-/// What a store holds, by the keys' numbers.
+/// A store's records, by the keys' numbers.
 typealias Holdings = [Holding]
 
 extension SimulatedStore {
-  /// What the records say that stand in the store now.
+  /// The records that are in the store now.
   func holdings() -> Holdings {
     var holdings = Array(repeating: Holding.none, count: SimulatedKeys.all.count)
     for index in 0..<bucketCount { read(bucket: index, into: &holdings) }

@@ -1,5 +1,5 @@
-// One seed decides everything in a run. SplitMix64: a few lines, any seed will do, and it is the same on every machine, which
-// the standard library's ways to pick from a range are too for as long as its version stays.
+// One seed decides everything in a run. SplitMix64, because it is a few lines, accepts any seed, and is the same on
+// every machine. The standard library's random ranges are the same too, as long as its version doesn't change.
 
 struct SeededRandom: RandomNumberGenerator {
   private var state: UInt64

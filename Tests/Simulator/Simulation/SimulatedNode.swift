@@ -10,15 +10,15 @@ final class SimulatedNode {
     let command: Replica.Command
     let deadline: Instant
     var reply: Replica.Event?
-    /// Until when the server holds it back for changes to come.
+    /// The time until which the server holds the request back to wait for changes.
     var parkedUntil: Instant?
   }
 
   struct Conversation {
     var exchanges: [Exchange] = []
-    /// Nothing comes before what was on its way already.
+    /// When the last message arrives. A later message never arrives before it.
     var lastAt = Instant(nanoseconds: 0)
-    /// Nothing comes through any more, and nobody says so.
+    /// No message arrives any more, and neither side is told.
     var isLost = false
     var deadlineIsSet = false
   }
@@ -84,10 +84,10 @@ final class SimulatedNode {
   var stateFile: [UInt8]?
   /// It was cut off or damaged when it was written.
   var stateFileMustBeRefused = false
-  /// When the store had last been heard before it was written.
+  /// When the store had last answered before the file was written.
   var stateFileHeardAt = Instant(nanoseconds: 0)
   var wallOffset = Duration.zero
-  /// By how much the restored mirror is older than the node can know, its clock having been put back.
+  /// How much older the restored mirror is than the node can know, because its clock was set back.
   var restoredSlack = Duration.zero
   var restoredHeardAt: Instant?
 

@@ -1,4 +1,4 @@
-// A Redis that nodes and publishers talk to: a store, and the moods of its process.
+// A Redis that nodes and publishers talk to: a store, and the state of its process.
 
 import KeyReplica
 import SimulatedStore
@@ -57,7 +57,7 @@ final class SimulatedServer {
   var replicasAreAway = false
   /// How many servers bear it out.
   var confirming: Int { isDeposed || replicasAreAway ? 0 : replicas }
-  /// Whether it can't be told who follows it.
+  /// Whether its replicas can't be known.
   var hidesReplicas: Bool { denied.isSuperset(of: [.role, .info]) }
   private var signs: ReplicaSigns {
     ReplicaSigns(

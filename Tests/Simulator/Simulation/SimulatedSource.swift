@@ -10,7 +10,7 @@ final class SimulatedSource {
     let key: Int
   }
 
-  /// What the keys are, by their numbers. A key that isn't in the source is `.none`.
+  /// The keys' records, by number. A key that isn't in the source is `.none`.
   private(set) var rows: Holdings
   private(set) var outbox: [Entry] = []
   /// Since when each key has been active without a break; nil where it isn't.

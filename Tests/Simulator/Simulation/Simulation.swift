@@ -11,7 +11,7 @@ import SimulatedStore
 public final class Simulation {
   /// How a run went.
   public struct Summary: Sendable {
-    /// What was violated, in words; nil if nothing was.
+    /// The violation as text; nil if there was none.
     public var failure: String?
     public var steps = 0
     public var refusals = 0
@@ -45,7 +45,7 @@ public final class Simulation {
   /// Nor may it read more buckets that don't differ: each is read again in turn, and at once where a key has vanished.
   static let rereadsPerSecond = 30
 
-  /// In milliseconds, how long a deposed primary goes on calling itself primary.
+  /// How long a deposed primary goes on calling itself primary, in milliseconds.
   static let longestDeposition = 4000
 
   private(set) var mix: FaultMix
@@ -79,7 +79,7 @@ public final class Simulation {
   var adoptions: [String: Set<String>] = [:]
   /// The largest number of unknown keys that an operator ever confirmed.
   var confirmedUnknown = 0
-  /// What the servers' clocks said in answer to reads of the position, lately, and when.
+  /// Recent answers of the servers' clocks to reads of the position, with their times.
   var clockReadings: [(at: Instant, time: UInt64)] = []
   /// When a server's clock last jumped, or another server took its place.
   var clockChangedAt = Instant(nanoseconds: 0)
@@ -346,7 +346,7 @@ public final class Simulation {
 
   // MARK: The servers' clocks
 
-  /// What a server's clock says, in microseconds since 1970.
+  /// A server's clock, in microseconds since 1970.
   func clock(of server: SimulatedServer) -> UInt64 { server.time(at: now) }
 
   func noteReading(of time: UInt64) {

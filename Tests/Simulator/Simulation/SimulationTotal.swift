@@ -1,4 +1,5 @@
-// What many runs came to. Schedules in which nothing is decided would prove nothing, so that is counted and shown.
+// The totals of many runs. Schedules in which nothing is decided would prove nothing, so decisions are counted and
+// shown.
 
 import KeyReplica
 

@@ -1,4 +1,4 @@
-// Between nodes and servers: what a node's driver does, and what a network does to it.
+// The connections between nodes and servers: the driver's work, and the network's faults.
 
 import KeyReplica
 import SimulatedStore
@@ -65,7 +65,7 @@ extension Simulation {
     agenda.add(.restart(node: node.index), at: now + .milliseconds(random.within(1...500)))
   }
 
-  /// In seconds since 1970, by the node's own clock.
+  /// Seconds since 1970, by the node's own clock.
   func wallClock(of node: SimulatedNode) -> Double {
     1_763_683_200 + Double((now - start).wholeNanoseconds) / 1e9 + node.wallOffset.fractionalSeconds
   }
@@ -371,7 +371,7 @@ extension Simulation {
     later(.deliver(node: node.index, session, feed: feed), node, feed: feed)
   }
 
-  /// What a server that was held has in its sockets is carried out now.
+  /// A paused server now processes the commands in its sockets.
   func executeWaiting() {
     for node in nodes {
       guard let link = node.link else { continue }
@@ -383,7 +383,7 @@ extension Simulation {
     }
   }
 
-  /// Whoever waits for changes at this server looks again.
+  /// Every node that waits for changes at this server looks again.
   func wakeFeeds(at server: Int) {
     for node in nodes {
       guard let link = node.link, link.server == server, link.feed.exchanges.first?.parkedUntil != nil else { continue }

@@ -1,4 +1,4 @@
-// Events and commands in words, for the log of a run that failed.
+// Texts of events and commands, for the log of a failed run.
 
 import KeyReplica
 

@@ -1,4 +1,4 @@
-// What happens to the store, and who comes: publishers, requests, operators, and every fault that isn't the network's.
+// Everything that happens to the store: publishers, requests, operators, and every fault except the network's.
 
 import KeyReplica
 import SimulatedStore
@@ -263,7 +263,7 @@ extension Simulation {
     }
   }
 
-  /// Where nodes hold back removals, an operator says that they are meant.
+  /// If nodes hold back removals, an operator confirms them.
   func confirmRemovals() {
     guard nodes.contains(where: { $0.process.map { $0.status(at: now).quarantined > 0 } ?? false }) else {
       return
@@ -274,7 +274,7 @@ extension Simulation {
     if random.chance(500) { server.remember() }
   }
 
-  /// Where nodes meet another store than theirs, an operator says that theirs was replaced.
+  /// If nodes find a store other than theirs, an operator declares that it replaces theirs.
   func adoptStores() {
     for node in nodes {
       guard let status = node.process?.status(at: now), status.wrongStore != nil, let theirs = status.store,

@@ -5,7 +5,7 @@
 -- with an error.
 --
 -- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets. A store that has
--- had records with an end has schema 2.
+-- had records with an expiry has schema 2.
 local schema, buckets = ARGV[1], ARGV[2]
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
   'store')

@@ -7,7 +7,7 @@
 -- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes are based on (empty:
 --       none), the beginning of the list's lease (empty: no list), then eight for each change: the operation, the index
 --       of its bucket among KEYS, the bucket's number, the ID, the state's letter (empty: the present state, or active
---       for a new key), the account (empty for `s`: any), the source's revision (empty: none), the key's end in
+--       for a new key), the account (empty for `s`: any), the source's revision (empty: none), the key's expiry in
 --       seconds since 1970 (empty: the present end, or none for a new key; `-`: no end). An operation is `p` (put), `s`
 --       (change only the state) or `k` (check that the key has this state and account, and change nothing), followed by
 --       its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a revoked
@@ -37,7 +37,7 @@ end
 local now, keep, basis = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local find, match, byte = string.find, string.match, string.byte
 local readable = '^' .. schema .. ' ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$'
--- A record with an end.
+-- A record with an expiry.
 local ending = '^2 ([asr]) (%d+)/?(%d*)/?(%d*) (%d+) (.+)$'
 local isDone = true
 for a = 7, #ARGV, 8 do
@@ -117,7 +117,7 @@ for a = 7, #ARGV, 8 do
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, entry, 'epoch', epoch, 'op', effect, 'id', id, 'record', record,
       'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
     redis.call('HSET', key, id, record)
-    -- From the first end on, a build that doesn't know ends must not read or write this store.
+    -- Once a record has an expiry, builds without key expiry must not read or write this store.
     if expiry ~= '-' and meta[1] ~= '2' then
       redis.call('HSET', KEYS[1], 'schema', '2')
       meta[1] = '2'
