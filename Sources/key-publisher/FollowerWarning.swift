@@ -6,12 +6,12 @@ import KeyStore
 import RedisClient
 
 /// The follower that is going to undo changes by hand; nil if none is active.
-/// - Throws: If Redis can't be reached. Then the change would fail as well.
+/// - Throws: If Redis can't be reached, or the slot of the keys is moving. Then the change would fail as well.
 func activeFollower(_ connection: RedisConnection, _ layout: StoreLayout) async throws -> String? {
   do {
     let holder = try await ListLease.holder(connection, layout)
     return holder.flatMap { $0.name.hasPrefix(Follow.leaseName) ? $0.name : nil }
-  } catch let error as RedisServerError {
+  } catch let error as RedisServerError where !error.isOfMovingSlot {
     complain("unknown whether a follower is going to undo this change: \(error)")
     return nil
   }

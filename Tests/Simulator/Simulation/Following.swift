@@ -51,7 +51,8 @@ extension Simulation {
 
   func commit(_ number: Int) {
     guard let source else { return }
-    source.commit(number, at: now)
+    // Before the pushes of the same moment: the application has the database's answer when it pushes.
+    source.commit(number, at: now + .nanoseconds(-1))
     note { "transaction \(number) of the source is committed" }
     guard faulty, let key = source.outbox.last?.key, random.chance(500) else { return }
     ask(random.pick(nodes), SimulatedKeys.all[key])
@@ -149,10 +150,10 @@ extension Simulation {
       guard let meta = store.meta, meta.epoch == known.epoch, meta.version >= known.version else {
         return end(follower, "the store went back, or is gone")
       }
-      // Another publisher has changed it: then everything is compared.
       if meta.version == known.version, meta.digest != known.digest {
         return end(follower, "the store has another content at the same version")
       }
+      // Another publisher has changed it: then everything is compared.
       comparesAll = meta.version > known.version
     }
     let numbers = comparesAll ? Array(SimulatedKeys.all.indices) : Array(Set(follower.entries.map(\.key))).sorted()
@@ -213,8 +214,8 @@ extension Simulation {
         server.markedAt = max(server.markedAt, follower.momentAt)
         if server === self.server {
           newestMark = max(newestMark, server.markedAt)
-          // Another publisher ends what the follower has just brought and marked.
-          if let latest = source?.latest, occurs(.otherPublisher) { endSoon(latest) }
+          // Another publisher ends what the follower has just brought and marked, best a key that somebody asks for.
+          if occurs(.otherPublisher), let key = askedFor ?? source?.latest { endSoon(key) }
         }
         if let sourceBound { try server.dataset.store.setSourceMaxAge(sourceBound) }
         noteBound()
@@ -243,6 +244,13 @@ extension Simulation {
     guard let source else { return true }
     return source.outbox.isEmpty && newestMark > source.committedAt
       && server.dataset.store.meta.map { $0.sourceVersion == $0.version } ?? false
+  }
+
+  /// A key that a question waits for, although it is active in the source.
+  private var askedFor: Int? {
+    let waiting = nodes.flatMap(\.pending).compactMap { SimulatedKeys.numbers[$0.question.key] }
+      .filter { source?.activeSince[$0] != nil }
+    return waiting.isEmpty ? nil : random.pick(waiting)
   }
 
   // MARK: Faults
