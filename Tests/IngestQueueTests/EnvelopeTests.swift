@@ -121,7 +121,7 @@ struct EnvelopeTests {
   @Test(arguments: [
     (#""\uD834""#, "surrogate"), (#""\uDD1E""#, "surrogate"), (#""\uD834\u0041""#, "surrogate"),
     (#""\u00g0""#, "hexadecimal"), (#""\x""#, "escape"), ("\"a\tb\"", "control character"), ("1", "before a text"),
-    (#""no end"#, "no end"), (#""/p""# + #","path":"/p""#, "twice"), (#""/p""# + #","id":"x""#, "twice"),
+    (#""no end"#, "isn't closed"), (#""/p""# + #","path":"/p""#, "twice"), (#""/p""# + #","id":"x""#, "twice"),
     (#""/p"]"#, "expected , or }"), (#""/p","new":tru"#, "expected a value"),
     (#""/p","new":[1"#, "expected , or the end"), (#""/p","new":{"a" 1}"#, "expected :"),
     (#""/p","new":"# + String(repeating: "[", count: 17), "deeper"),

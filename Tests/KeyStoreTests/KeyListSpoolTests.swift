@@ -68,7 +68,7 @@ import Testing
     #expect(try entries(spool).count == 2)
     let bad = try #require(badList("key,account,state\ns3cret,acme,\nj,acme,\ns3cret,acme,revoked\nj,other,\n"))
     #expect(Set(bad.problems.map(\.line)) == [4, 5])
-    #expect(bad.description.contains("line 4") && bad.description.contains("line 2 already"))
+    #expect(bad.description.contains("line 4") && bad.description.contains("line 2 has this key"))
     #expect(!bad.description.contains("s3cret") && !bad.gaveUp)
   }
 
