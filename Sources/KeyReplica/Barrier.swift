@@ -149,7 +149,8 @@ struct Barrier {
           forMark.append(waiting)
         }
       }
-      answered.waiting.sort { $0.deadline < $1.deadline }
+      Self.sortByTimeout(&answered.waiting)
+      Self.sortByTimeout(&forMark)
     }
     if !answered.waiting.isEmpty {
       forVersion.append((Reached(position: position, readSentAt: answered.sentAt), answered.waiting))
@@ -165,7 +166,7 @@ struct Barrier {
       waiting.arrival = waiting.arrival ?? ready.read.position.source
       forMark.append(waiting)
     }
-    forMark.sort { $0.deadline < $1.deadline }
+    Self.sortByTimeout(&forMark)
   }
 
   /// Records that the answer can't be used, because the mirror is already past its version or too few replicas
@@ -173,8 +174,12 @@ struct Barrier {
   mutating func readAgain() {
     forNextRead = (read?.waiting ?? []) + forNextRead
     forMark = (read?.forMark ?? []) + forMark
+    Self.sortByTimeout(&forMark)
     read = nil
   }
+
+  /// Questions may begin to wait for a mark in another order than they arrived: one had to wait longer for its version.
+  private static func sortByTimeout(_ waiting: inout [Waiting]) { waiting.sort { $0.deadline < $1.deadline } }
 
   /// Records that the answer proves nothing.
   /// - Returns: The read's questions.

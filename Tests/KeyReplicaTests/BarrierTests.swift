@@ -108,6 +108,30 @@ import Testing
     #expect(barrier.count == 0 && barrier.nextRead == nil && !barrier.isWaitedFor)
   }
 
+  @Test(arguments: [1, 2], [true, false])
+  func `questions that wait for a mark time out in their order, in whichever order they came to wait for it`(
+    earlier: UInt64, isAnswered: Bool
+  ) {
+    var barrier = Barrier(interval: .zero, now: start)
+    let unmarked = position(5, mark: nil, at: 1_000)
+    func wait(_ number: UInt64) {
+      barrier.add(question(number), deadline: start + .seconds(number == earlier ? 2 : 3))
+      barrier.sent(at: start, applied: 5)
+    }
+    // The first waits for version 9 while the second comes to wait for a mark, and a read for that is under way.
+    wait(1)
+    barrier.answered(position(9, mark: nil, at: 1_000))
+    wait(2)
+    barrier.answered(unmarked)
+    barrier.awaitMark(barrier.reached(5))
+    barrier.sent(at: start, applied: 5)
+    barrier.awaitMark(barrier.reached(9))
+    if isAnswered { barrier.answered(unmarked) } else { barrier.readAgain() }
+    #expect(barrier.count == 2 && barrier.nextDeadline == start + .seconds(2))
+    #expect(barrier.expiredForMark(at: start + .seconds(2)).map(\.number) == [earlier])
+    #expect(barrier.nextDeadline == start + .seconds(3))
+  }
+
   @Test func `a mark that was there at the first read proves nothing, whatever its moment`() throws {
     // After a failover to a server whose clock is behind: the old mark is in the future there.
     var barrier = Barrier(interval: .zero, now: start)
