@@ -7,17 +7,18 @@
 // e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
 // f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
-// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
+// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an
+//    alarm.
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
-// j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed, and the
-//    node heard of that after it last had the key in a whole mirror.
+// j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has
+//    confirmed, and the node heard of that after it last had the key in a whole mirror.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
-// l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. Soon after that no
-//    node admits it.
+// l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end.
+//    Soon after that no node admits it.
 // m. Beyond the maximum age of the source mark nobody is refused.
-// n. Where refusals are proven against the source, a key that was active in the source before its request came, and until the answer, is
-//    never refused before its end there. Elsewhere it is never refused if it was active in the source before the mark that the refusal says,
-//    and nobody but a follower has changed it since.
+// n. Where refusals are proven against the source, a key that was active in the source before its request came, and
+//    until the answer, is never refused before its end there. Elsewhere it is never refused if it was active in the
+//    source before the mark that the refusal says, and nobody but a follower has changed it since.
 // o. A list changes no key that the store changed after the list was begun (Lists).
 
 import KeyReplica
@@ -267,7 +268,8 @@ extension Simulation {
   private func checkContents(_ node: SimulatedNode, _ status: ReplicaStatus) {
     if [.complete, .guarded].contains(status.completeness.state), status.sealed, let epoch = status.epoch {
       checkStore(node, epoch: epoch)
-      if let store = storeOfEpoch[epoch] { node.trusted = store }
+      // Whole buckets alone aren't the store: their digest may still turn out to be another one than the store's.
+      if status.objection == nil, let store = storeOfEpoch[epoch] { node.trusted = store }
     }
     if status.completeness.state == .complete {
       let epoch = status.epoch ?? ""

@@ -1,5 +1,6 @@
-// What a node was told of operators' confirmations, and which keys it had since. An operator confirms that keys are meant to
-// be gone. That counts for what the node misses by the time it has the whole store, and never for what is lost later.
+// What a node was told of operators' confirmations, and which keys it had since. An operator confirms that keys are
+// meant to be gone. That counts for what the node misses by the time it has the whole store, and never for what is lost
+// later.
 
 import KeyReplica
 
@@ -30,6 +31,10 @@ struct Confirmations {
 
   /// An event comes. While the node handles it, its confirmation counts.
   mutating func offer(_ event: Replica.Event) {
+    if case .manifest(_, _, .success(.found(let manifest))) = event {
+      // In a store that went back another confirmation may get the same version.
+      known = known.filter { $0.epoch != manifest.position.epoch || $0.version <= manifest.position.version }
+    }
     switch event {
     case .manifest(_, _, .success(.found(let manifest))) where manifest.position.confirmed > 0:
       offered = [Confirmation(epoch: manifest.position.epoch, version: manifest.position.confirmed)]

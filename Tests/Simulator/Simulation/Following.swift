@@ -1,5 +1,5 @@
-// Publishers that follow the source. A round has four steps, and anything can happen between two of them: Redis's time is
-// read, then the source, then the changes are carried out in the store, then the store is marked.
+// Publishers that follow the source. A round has four steps, and anything can happen between two of them: Redis's time
+// is read, then the source, then the changes are carried out in the store, then the store is marked.
 
 import KeyReplica
 import SimulatedStore
@@ -80,6 +80,11 @@ extension Simulation {
   private func end(_ follower: SimulatedFollower, _ why: String) {
     note { "follower \(follower.index) ends its session: \(why)" }
     begin(follower, after: .milliseconds(faulty ? random.within(20...400) : 50))
+  }
+
+  /// All followers' connections end, because the address leads to another server from now on.
+  func reconnectFollowers() {
+    for follower in followers where follower.isRunning { end(follower, "its address leads elsewhere") }
   }
 
   private func next(_ follower: SimulatedFollower, _ step: SimulatedFollower.Step, after pause: Duration? = nil) {
@@ -274,6 +279,7 @@ extension Simulation {
 
   func mendFollowing() {
     guard let source else { return }
+    if misdirected != nil { reconnectFollowers() }
     (misdirected, maxRevoked) = (nil, 100)
     source.awayUntil = nil
     source.commitAll(at: now)

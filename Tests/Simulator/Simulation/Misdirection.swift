@@ -1,8 +1,9 @@
-// Followers whose address leads to a wrong store: a mistyped host, or a DNS record that was changed. They make that store equal
-// to the source and mark it, as far as their guard allows it. Nobody marks the nodes' own store meanwhile.
+// Followers whose address leads to a wrong store: a mistyped host, or a DNS record that was changed. They make that
+// store equal to the source and mark it, as far as their guard allows it. Nobody marks the nodes' own store meanwhile.
 //
-// All followers of a source go to the wrong store together, because they share an outbox. Two followers that use one outbox
-// for two stores would take each other's changes; `follow --outbox` says so.
+// All followers of a source go to the wrong store together, because they share an outbox. Two followers that use one
+// outbox for two stores would take each other's changes; `follow --outbox` says so. So no session goes on while the
+// address changes.
 
 import KeyReplica
 import SimulatedStore
@@ -15,6 +16,7 @@ extension Simulation {
     guard misdirected == nil else { return }
     if wrongServer == nil || wrongServer == address { addWrongStore() }
     misdirected = wrongServer
+    reconnectFollowers()
     agenda.add(
       .calmDown(server: followedAddress, .misdirectedFollower), at: now + .milliseconds(random.within(50...4_000)))
   }

@@ -158,10 +158,11 @@ extension Simulation {
       default: false
       }
     }
-    // It reads buckets, or none differs and it follows. While it waits to compare again, it has learnt nothing.
+    // It reads buckets, or none differs and it follows: then it reads changes, unless such a read is under way. While it
+    // waits to compare again, it has learnt nothing.
     node.tookManifest = commands.contains { command in
       switch command {
-      case .readBucket, .readChanges: true
+      case .readBucket, .readChanges, .note(.complete), .note(.guardReleased): true
       default: false
       }
     }

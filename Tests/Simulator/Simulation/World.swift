@@ -478,7 +478,9 @@ extension Simulation {
         server.declared = server.replicas
       }
     case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
-    case .misdirectedFollower: misdirected = nil
+    case .misdirectedFollower:
+      misdirected = nil
+      reconnectFollowers()
     default:
       guard let meta = server.dataset.store.meta, !KeyRecord.schemas.contains(meta.schema) else { return }
       server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
