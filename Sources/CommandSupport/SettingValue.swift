@@ -30,6 +30,16 @@ public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertibl
   }
 }
 
+/// One of some words: enums need nothing more.
+extension SettingValue where Self: RawRepresentable & CaseIterable, RawValue == String {
+  public static var expectation: String { allCases.map(\.rawValue).joined(separator: " or ") }
+
+  public init(setting text: String) throws(InvalidSetting) {
+    guard let value = Self(rawValue: text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
+    self = value
+  }
+}
+
 extension String: SettingValue {
   public static var expectation: String { "a non-empty text" }
 

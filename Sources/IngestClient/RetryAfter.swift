@@ -1,5 +1,7 @@
 // Reads `Retry-After`: seconds, or a date in any of the three forms that HTTP allows (RFC 9110, 5.6.7). Rejected:
-// Foundation's date parsers, which need a format for each form and a locale. The calendar here is seven lines.
+// Foundation's date parsers, which need a format for each form and a locale.
+
+import Bytes
 
 /// The wait that a server asks for.
 enum RetryAfter {
@@ -35,7 +37,8 @@ enum RetryAfter {
       let second = number(parts[6], in: 0...60)
     else { return nil }
     if parts[3].count == 2 { year += year < 70 ? 2000 : 1900 }
-    return days(year: year, month: Int64(month) + 1, day: day) * 86_400 + hour * 3600 + minute * 60 + second
+    let days = GregorianCalendar.days(year: year, month: Int64(month) + 1, day: day)
+    return days * 86_400 + hour * 3600 + minute * 60 + second
   }
 
   private static let months = [
@@ -45,14 +48,5 @@ enum RetryAfter {
   private static func number(_ text: Substring, in range: ClosedRange<Int64>) -> Int64? {
     guard let number = Int64(text), range.contains(number) else { return nil }
     return number
-  }
-
-  /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is the last of
-  /// a year.
-  private static func days(year: Int64, month: Int64, day: Int64) -> Int64 {
-    let year = month > 2 ? year : year - 1
-    let dayOfYear = (153 * ((month + 9) % 12) + 2) / 5 + day - 1
-    // 0000-03-01 is 719,468 days before 1970-01-01.
-    return 365 * year + year / 4 - year / 100 + year / 400 + dayOfYear - 719_468
   }
 }

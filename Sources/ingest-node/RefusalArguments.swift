@@ -1,13 +1,13 @@
 import ArgumentParser
-import CommandSupport
+public import CommandSupport
 import IngestNode
-import KeyReplica
+public import KeyReplica
 
 /// The options for the proof of refusals, and for refusal storms.
 struct RefusalArguments: ParsableArguments {
   private static let standard = Replica.Limits()
 
-  private static let proveAgainst = Setting<ProofSetting>(
+  private static let proveAgainst = Setting<ProofBasis>(
     "prove-against",
     "What proves a refusal: store, a read of the key store; or source, a source mark of your own database, which needs a follower (key-publisher follow). Either must be from after the request's arrival. With source a refusal waits for the follower's next mark.",
     shown: "store|source", default: standard.proveAgainst.rawValue)
@@ -31,21 +31,11 @@ struct RefusalArguments: ParsableArguments {
   @Option(help: Self.stormWindow.help) var refusalStormWindow: String?
 
   func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
-    configuration.replica.proveAgainst = try settings.value(Self.proveAgainst, given: proveAgainst).basis
+    configuration.replica.proveAgainst = try settings.value(Self.proveAgainst, given: proveAgainst)
     configuration.replica.stormKeys = try settings.value(Self.stormKeys, given: refusalStormKeys)
     configuration.replica.stormShare = try settings.value(Self.stormShare, given: refusalStormShare)
     configuration.replica.stormWindow = try settings.value(Self.stormWindow, given: refusalStormWindow)
   }
 }
 
-/// What a refusal is proven against, as an option.
-private struct ProofSetting: SettingValue {
-  let basis: ProofBasis
-
-  static let expectation = "store or source"
-
-  init(setting text: String) throws(InvalidSetting) {
-    guard let basis = ProofBasis(rawValue: text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
-    self.basis = basis
-  }
-}
+extension ProofBasis: SettingValue {}

@@ -241,11 +241,4 @@ private struct SinkSetting: SettingValue {
 /// What happens to payloads of revoked keys.
 private enum WhenRevoked: String, SettingValue, CaseIterable {
   case store, discard
-
-  static var expectation: String { allCases.map(\.rawValue).joined(separator: " or ") }
-
-  init(setting text: String) throws(InvalidSetting) {
-    guard let value = Self(rawValue: text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
-    self = value
-  }
 }

@@ -4,6 +4,7 @@
 //
 // A fraction of a second is rounded up, so that no key ends before its time.
 
+import Bytes
 import KeyReplica
 
 /// The effect of a put on a key's expiry.
@@ -33,7 +34,7 @@ public enum ExpiryChange: Sendable, Hashable {
   /// A time of RFC 3339, or seconds since 1970 up to the year 9999; nil if the text is neither.
   public static func seconds(_ text: some StringProtocol) -> Int64? {
     let bytes = Array(text.utf8)
-    guard bytes.allSatisfy(isDigit) else { return seconds(ofTime: text) }
+    guard bytes.allSatisfy(\.isDigit) else { return seconds(ofTime: text) }
     return number(bytes[...]).flatMap { $0 <= KeyRecord.expiryLimit ? $0 : nil }
   }
 
@@ -53,11 +54,9 @@ public enum ExpiryChange: Sendable, Hashable {
     }
   }
 
-  private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
-
   /// - Returns: nil unless there are 1 to 12 digits and nothing else.
   private static func number(_ digits: ArraySlice<UInt8>) -> Int64? {
-    guard (1...12).contains(digits.count), digits.allSatisfy(isDigit) else { return nil }
+    guard (1...12).contains(digits.count), digits.allSatisfy(\.isDigit) else { return nil }
     return digits.reduce(Int64(0)) { 10 * $0 + Int64($1 - UInt8(ascii: "0")) }
   }
 
@@ -77,7 +76,7 @@ public enum ExpiryChange: Sendable, Hashable {
     var rest = 19
     var fraction: Int64 = 0
     if isMark(rest, ".") {
-      let end = bytes[(rest + 1)...].firstIndex { !isDigit($0) } ?? bytes.endIndex
+      let end = bytes[(rest + 1)...].firstIndex { !$0.isDigit } ?? bytes.endIndex
       guard end > rest + 1, end < bytes.endIndex else { return nil }
       if bytes[(rest + 1)..<end].contains(where: { $0 != UInt8(ascii: "0") }) { fraction = 1 }
       rest = end
@@ -92,7 +91,7 @@ public enum ExpiryChange: Sendable, Hashable {
       offset = (isMark(rest, "-") ? -1 : 1) * (hours * 3600 + minutes * 60)
     }
     let clock = hour * 3600 + minute * 60 + second
-    return days(year, month, day) * 86_400 + clock + fraction - offset
+    return GregorianCalendar.days(year: year, month: month, day: day) * 86_400 + clock + fraction - offset
   }
 
   private static func daysOfMonth(_ month: Int64, of year: Int64) -> Int64 {
@@ -101,17 +100,5 @@ public enum ExpiryChange: Sendable, Hashable {
     case 4, 6, 9, 11: 30
     default: 31
     }
-  }
-
-  /// Days from the beginning of 1970 to a day of the Gregorian calendar. Years are counted from March, so that the leap
-  /// day is the last of its year.
-  private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-    let (marchYear, marchMonth) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
-    // Year 0 begins with a January that is counted to the year before.
-    let era = (marchYear >= 0 ? marchYear : marchYear - 399) / 400
-    let yearOfEra = marchYear - era * 400
-    let dayOfYear = (153 * marchMonth + 2) / 5 + day - 1
-    let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-    return era * 146_097 + dayOfEra - 719_468
   }
 }

@@ -17,13 +17,13 @@ struct ManifestScript: ScriptCall {
     guard items.count == buckets + 1 else {
       throw UnreadableStore("expected a manifest of \(buckets + 1) items, got \(items.count)")
     }
-    var position: StorePosition
-    switch try StoreLayout.position(fromFields: items[..<fields]) {
+    let position: StorePosition
+    let time = try PositionScript.time(from: items[buckets])
+    switch try StoreLayout.position(fromFields: items[..<fields], at: time) {
     case .found(let found): position = found
     case .noStore: return .noStore
     case .incompatible(let why): return .incompatible(why)
     }
-    position.time = try PositionScript.time(from: items[buckets])
     var summaries: [BucketSummary?] = []
     var lengths: [Int] = []
     summaries.reserveCapacity(StoreLayout.bucketCount)
