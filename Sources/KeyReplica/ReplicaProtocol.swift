@@ -12,7 +12,8 @@ extension Replica {
     public var barrierInterval: Duration = .milliseconds(1)
     /// What a refusal is proven against.
     public var proveAgainst = ProofBasis.store
-    /// Minimum time from any read of the position to the next one that is made because questions wait for a source mark.
+    /// Minimum time from any read of the position to the next one that is made because questions wait for a source
+    /// mark.
     public var markInterval: Duration = .milliseconds(50)
     /// Maximum mirror age for admission. Bounds how long a revoked key works while the store is unreachable.
     public var admitAge: Duration = .seconds(3600)

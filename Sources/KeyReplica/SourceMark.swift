@@ -26,8 +26,7 @@ public struct SourceMark: Sendable, Hashable {
   public var maxAge: Duration?
   /// Whether the store says that there is no limit. A store that says nothing of a limit never had one, or has lost it.
   public var saysNoLimit: Bool
-  /// Redis's time when the mark was read, from the same step; nil if Redis denies the command `TIME`, or if the mark
-  /// was read with a manifest.
+  /// Redis's time when the mark was read, from the same step; nil if Redis denies the command `TIME`.
   public var readAt: UInt64?
   /// Why the mark or its maximum age can't be read, as text; nil if both can be. An unreadable maximum age must not be
   /// taken for none.

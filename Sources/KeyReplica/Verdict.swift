@@ -70,8 +70,8 @@ public enum Undecided: Sendable, Hashable {
   case refusalStorm(unknown: Int, admitted: Int)
   /// The key may have ended, and that can't be proven: Redis's time isn't known, or the key's record is gone.
   case expiryUnproven
-  /// The source mark is older than its maximum age. Or the refusal has to be proven against the source, and no mark from
-  /// after the request's arrival came within the timeout.
+  /// The source mark is older than its maximum age. Or the refusal has to be proven against the source, and no mark
+  /// from after the request's arrival came within the timeout.
   case sourceStale(SourceMark)
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)

@@ -1,6 +1,6 @@
 // A key whose record can't be read. It may be a revoked key, so nothing treats it as a key without a record: no change
-// replaces the record, no list skips it in silence, and no purge removes it. In 2020 a push API took a failed read for a
-// missing key. The opposite mistake would make a revoked key active again.
+// replaces the record, no list skips it in silence, and no purge removes it. In 2020 a push API took a failed read for
+// a missing key. The opposite mistake would make a revoked key active again.
 
 public import KeyReplica
 

@@ -151,8 +151,8 @@ final class FollowSession: Sendable {
   }
 
   /// Records that a comparison has made the store equal to the source.
-  /// - Parameter isAlone: Whether the follower carried out no changes during the comparison. Otherwise the known version
-  ///   stays, so that the follower notices other programs' changes since then.
+  /// - Parameter isAlone: Whether the follower carried out no changes during the comparison. Otherwise the known
+  ///   version stays, so that the follower notices other programs' changes since then.
   private func hasCompared(
     _ store: FollowedStore, _ outcome: Comparison.Outcome, isAlone: Bool
   ) async throws {

@@ -164,8 +164,8 @@ public struct FollowedTable: Sendable, Hashable {
     "Sluice, 2, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
-  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or expiry has changed: most
-  /// updates of such a table only set the time of the last use.
+  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or expiry has changed:
+  /// most updates of such a table only set the time of the last use.
   private var body: String {
     """
     #variable_conflict use_column

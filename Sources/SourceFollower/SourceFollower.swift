@@ -78,8 +78,9 @@ public struct SourceFollower: Sendable {
 
   /// - Parameters:
   ///   - connect: Connects to Redis.
-  ///   - afterComparison: Called in each session after its first comparison, when the store is equal to the source.
-  ///     It returns how many versions it added to the store. If it throws ``EndOfFollowing`` the follower ends; another error ends only the session.
+  ///   - afterComparison: Called in each session after its first comparison, when the store is equal to the source. It
+  ///     returns how many versions it added to the store. If it throws ``EndOfFollowing`` the follower ends; another
+  ///     error ends only the session.
   public init(
     _ source: FollowedSource, into layout: StoreLayout, options: FollowOptions, logger: Logger,
     connect: @escaping @Sendable () async throws -> RedisConnection,

@@ -1,9 +1,9 @@
 // The function that libFuzzer calls with each generated input: see Scripts/fuzz. Compiled together with
 // Sources/BodyCoding as one module.
 //
-// The first byte of an input chooses whether the body is decoded as brotli, and how many bytes are decoded at a time. The
-// rest is the body. For every body the output must not depend on the size of the output buffer, must stay within the
-// limits, and must equal the output of the library's one-shot call.
+// The first byte of an input chooses whether the body is decoded as brotli, and how many bytes are decoded at a time.
+// The rest is the body. For every body the output must not depend on the size of the output buffer, must stay within
+// the limits, and must equal the output of the library's one-shot call.
 
 internal import CBrotli
 internal import CZlib

@@ -1,10 +1,11 @@
 // Fails where something takes more instructions than it may; started by Scripts/instructions, which builds it and explains its use.
 //
-// Everything is measured the same way: two processes run under Callgrind, one with few repetitions and one with many, and the difference is
-// divided. So what it takes to start and to end drops out, and what a program does beside. Time can't be a limit on machines that are
-// shared, where it differs by a third from run to run; this differs by a hundredth. Rejected: counts of allocations by
-// package-benchmark, whose counts need an allocator put in the program's way, and which sees no process of ours from the outside. An
-// allocation too many shows here as the hundred instructions that it takes.
+// Everything is measured the same way: two processes run under Callgrind, one with few repetitions and one with many,
+// and the difference is divided. So what it takes to start and to end drops out, and what a program does beside. Time
+// can't be a limit on machines that are shared, where it differs by a third from run to run; this differs by a
+// hundredth. Rejected: counts of allocations by package-benchmark, whose counts need an allocator put in the program's
+// way, and which sees no process of ours from the outside. An allocation too many shows here as the hundred
+// instructions that it takes.
 
 import ArgumentParser
 import Foundation

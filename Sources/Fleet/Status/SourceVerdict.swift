@@ -1,6 +1,6 @@
-// What operators are told of the source mark. The mark is in the store, so each problem is one sentence for all nodes. A
-// stale mark keeps no node from being in sync: the node mirrors the store, and a new node would refuse as little. But no
-// key is refused any more, and nobody knows what has changed in the source.
+// What operators are told of the source mark. The mark is in the store, so each problem is one sentence for all nodes.
+// A stale mark keeps no node from being in sync: the node mirrors the store, and a new node would refuse as little. But
+// no key is refused any more, and nobody knows what has changed in the source.
 
 import KeyReplica
 

@@ -1,8 +1,8 @@
 // Keys that will be revoked later: the old keys of rotations, which work for some time beside the new ones. The store
 // has a list of them. The next publisher that runs after a key is due revokes it, so no process has to run until then.
 //
-// A key that was changed in the meantime isn't revoked, and is removed from the list: the change was a newer decision. A
-// key whose record can't be read stays on the list.
+// A key that was changed in the meantime isn't revoked, and is removed from the list: the change was a newer decision.
+// A key whose record can't be read stays on the list.
 
 import Hiredis
 public import KeyReplica

@@ -317,8 +317,8 @@ public enum StoreConformance {
       try expectEqual(
         [try await store.found().source.moment, try await store.found().source.version], [nil, nil], "no mark")
       var digest = try await store.found().digest
-      // Marks that the store must reject: of another version, of another epoch, with another digest at the same version,
-      // and in the future (as if Redis's clock was set back).
+      // Marks that the store must reject: of another version, of another epoch, with another digest at the same
+      // version, and in the future (as if Redis's clock was set back).
       for (moment, epoch, version, digest) in [
         (early, before.epoch, before.version + 1, digest), (early, before.epoch, before.version - 1, digest),
         (early, "another", before.version, digest), (early, before.epoch, before.version, Digest.empty),

@@ -19,9 +19,9 @@ public enum FaultKind: String, CaseIterable, Sendable {
   // At the publisher.
   case duplicateCall
   // At the source and the publishers that follow it: a follower that is killed, one that is paused until its lease has
-  // ended while another one follows, one whose address leads to a wrong store, one under whom a backup is restored between
-  // two of its steps, a source that can't be read, a transaction that commits late, another publisher that changes keys in
-  // the store, and lists that lack rows or were exported long ago.
+  // ended while another one follows, one whose address leads to a wrong store, one under whom a backup is restored
+  // between two of its steps, a source that can't be read, a transaction that commits late, another publisher that
+  // changes keys in the store, and lists that lack rows or were exported long ago.
   case deadFollower, pausedFollower, misdirectedFollower, restoredUnderFollower, sourceAway, lateCommit, otherPublisher
   case truncatedList, staleList
   // At clients: many unknown keys are sent to one node.

@@ -1,8 +1,8 @@
-// Lists of the source's keys that an operator applies with `sync`, beside the followers. A list may lack rows, because the
-// export died, or may have been exported long before it is applied. What stops such a list is what stops it in
-// `key-publisher sync`: the number of records (--expect), the guard (--max-revoked), the lease, and the version that the store
-// had when the list was begun. A truncated list that passes all of them ends keys. That is no statement of the source, so a
-// node that proves refusals by the source must not refuse these keys.
+// Lists of the source's keys that an operator applies with `sync`, beside the followers. A list may lack rows, because
+// the export died, or may have been exported long before it is applied. What stops such a list is what stops it in
+// `key-publisher sync`: the number of records (--expect), the guard (--max-revoked), the lease, and the version that
+// the store had when the list was begun. A truncated list that passes all of them ends keys. That is no statement of
+// the source, so a node that proves refusals by the source must not refuse these keys.
 
 import KeyReplica
 import SimulatedStore

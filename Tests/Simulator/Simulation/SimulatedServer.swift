@@ -13,7 +13,8 @@ final class SimulatedServer {
   struct Dataset {
     var store: SimulatedStore
     var holdings: Holdings
-    /// Which follower or list may write, and until when. It is a key in Redis, so it is restored and replicated with the rest.
+    /// Which follower or list may write, and until when. It is a key in Redis, so it is restored and replicated with
+    /// the rest.
     var lease: (number: Int, until: Instant)?
 
     /// What a change made of its key.

@@ -1,5 +1,6 @@
-// The customers' own database, as a follower sees it: rows, and an outbox with the number of each change. A number is given
-// when a transaction begins, and the change is seen when it is committed, so numbers can become visible out of order.
+// The customers' own database, as a follower sees it: rows, and an outbox with the number of each change. A number is
+// given when a transaction begins, and the change is seen when it is committed, so numbers can become visible out of
+// order.
 
 import KeyReplica
 
