@@ -6,6 +6,11 @@
 // connections, and a client with few connections keeps them for long enough to send its request. nginx does the same
 // with idle connections.
 //
+// An attacker with as many networks as there are places has one connection of each. Then all clients have equally many,
+// and a new client would lose its connection before its first bytes arrive. So networks that have shown an active key
+// lately are known: four connections of theirs count as one, and of clients with equally many a stranger loses one
+// first. Their number is bounded, and the one that has shown no key for longest is forgotten first.
+//
 // With one active key a client could still use all connections. So an account or a network with more than its share of
 // proven connections loses the one that has been idle longest, if its excess is larger than the number of unproven
 // connections of any client. Within its share no proven connection is closed for another. Connections that are never
@@ -36,7 +41,7 @@ package final class ConnectionLimiter: Sendable {
     self.limitByAddress = limitByAddress
     self.courtesies = courtesies
     // An eighth, as for body memory.
-    state = Mutex(State(share: max(1, limit / 8), half: max(1, limit / 2)))
+    state = Mutex(State(share: max(1, limit / 8), half: max(1, limit / 2), known: max(1_024, 2 * min(limit, 50_000))))
   }
 
   package var current: Int { state.withLock { $0.count } }
@@ -201,39 +206,39 @@ private struct State: ~Copyable {
     var connections = 0
     /// The number of exposed connections.
     var exposed = 0
+    /// Whether the client has shown an active key lately.
+    var isKnown: Bool
     /// A sequence number of the moment since which the client has this number of connections.
     var since: UInt64 = 0
     /// The exposed connections, the oldest first. An entry with another ticket than the connection's is out of date:
     /// the connection isn't exposed any more, or was exposed again later.
     var order: Deque<(id: UInt64, ticket: UInt64)> = []
-  }
 
-  /// Clients with the same number of exposed connections. The client that has had this number for longest is first. In
-  /// any other order, such as that of a hash, some clients would lose their connections again and again and others
-  /// never.
-  private struct Rank {
-    var count = 0
-    /// The clients. Entries with another sequence number than the client's are out of date.
-    var order: Deque<(client: IPAddress?, since: UInt64)> = []
+    init(isKnown: Bool) { self.isKnown = isKnown }
+
+    /// The number by which clients are compared. 0 only if the client has no exposed connection.
+    var weight: Int { isKnown ? (exposed + 3) / 4 : exposed }
   }
 
   var courtesies = 0
   private(set) var evictions = 0
   private var connections: [UInt64: Connection] = [:]
   private var clients: [IPAddress?: Client] = [:]
-  /// Clients by the number of their exposed connections, without those that have none.
-  private var ranks: [Int: Rank] = [:]
+  /// Clients by their weight, without those that have no exposed connection.
+  private var ranks: [Int: ClientRank] = [:]
   private var highestRank = 0
   private var lastNumber: UInt64 = 0
   private var proven: ProvenConnections
+  private var known: KnownNetworks
 
   private let half: Int
   /// The time from which another connection in use may be closed.
   private var nextInUse = NIODeadline.uptimeNanoseconds(0)
   private static let pauseInUse = TimeAmount.milliseconds(100)
 
-  init(share: Int, half: Int) {
+  init(share: Int, half: Int, known: Int) {
     proven = ProvenConnections(share: share)
+    self.known = KnownNetworks(limit: known)
     self.half = half
   }
 
@@ -259,7 +264,8 @@ private struct State: ~Copyable {
     reset: @escaping Reset
   ) {
     connections[id] = Connection(client: client, isExempt: isExempt, use: use, reset: reset)
-    clients[client, default: Client()].connections += 1
+    let isKnown = known.contains(client)
+    clients[client, default: Client(isKnown: isKnown)].connections += 1
     if !isUnclaimed { expose(id) }
   }
 
@@ -279,6 +285,9 @@ private struct State: ~Copyable {
     connections[id]?.account = account
     guard let connection = connections[id] else { return }
     for holder in connection.holders { proven.insert(id, connection.use, of: holder, at: now) }
+    guard let client = connection.client, let found = clients[client] else { return }
+    known.note(client, number())
+    if !found.isKnown { place(client, exposed: found.exposed, isKnown: true) }
   }
 
   mutating func protect(_ id: UInt64) {
@@ -322,14 +331,14 @@ private struct State: ~Copyable {
   }
 
   private mutating func evictFromHeaviest() -> Reset? {
-    while let (client, since) = ranks[highestRank]?.order.popFirst() {
+    while let (client, since) = ranks[highestRank]?.popFirst() {
       if isCurrent(client, since, at: highestRank) { return evictOldest(of: client) }
     }
     return nil
   }
 
   private func isCurrent(_ client: IPAddress?, _ since: UInt64, at rank: Int) -> Bool {
-    clients[client].map { $0.exposed == rank && $0.since == since } ?? false
+    clients[client].map { $0.weight == rank && $0.since == since } ?? false
   }
 
   private mutating func evictOldest(of client: IPAddress?) -> Reset? {
@@ -341,29 +350,39 @@ private struct State: ~Copyable {
   }
 
   private mutating func rank(_ client: IPAddress?, by change: Int) {
-    guard let old = clients[client]?.exposed else { return }
-    let new = old + change
-    let since = number()
-    clients[client]?.exposed = new
-    clients[client]?.since = since
+    guard let found = clients[client] else { return }
+    place(client, exposed: found.exposed + change, isKnown: found.isKnown)
+  }
+
+  private mutating func place(_ client: IPAddress?, exposed: Int, isKnown: Bool) {
+    guard var placed = clients[client] else { return }
+    let old = placed.weight
+    placed.exposed = exposed
+    placed.isKnown = isKnown
+    placed.since = number()
+    clients[client] = placed
+    let new = placed.weight
     if old > 0 {
       ranks[old]?.count -= 1
       if ranks[old]?.count == 0 { ranks[old] = nil }
     }
     if new > 0 {
-      ranks[new, default: Rank()].count += 1
-      ranks[new]?.order.append((client, since))
+      ranks[new, default: ClientRank()].count += 1
+      ranks[new]?.append((client, placed.since), isKnown: isKnown)
       compact(rank: new)
     }
-    // A client changes its rank by one at most. If the highest rank has become empty, the client is in the one below.
-    if new > highestRank { highestRank = new } else if ranks[highestRank] == nil { highestRank -= 1 }
+    highestRank = max(highestRank, new)
+    // One step, except for a client that becomes known.
+    while highestRank > 0, ranks[highestRank] == nil { highestRank -= 1 }
   }
 
   /// Removes out-of-date entries of clients that are in other ranks, when these are more than half.
   private mutating func compact(rank: Int) {
-    guard let found = ranks[rank], found.order.count > 2 * found.count + 8 else { return }
-    let current = found.order.filter { isCurrent($0.client, $0.since, at: rank) }
-    ranks[rank]?.order = current
+    guard let found = ranks[rank], found.strangers.count + found.known.count > 2 * found.count + 8 else { return }
+    let strangers = found.strangers.filter { isCurrent($0.client, $0.since, at: rank) }
+    let known = found.known.filter { isCurrent($0.client, $0.since, at: rank) }
+    ranks[rank]?.strangers = strangers
+    ranks[rank]?.known = known
   }
 
   /// Removes out-of-date entries of connections that are gone, when these are more than half.

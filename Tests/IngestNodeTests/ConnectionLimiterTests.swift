@@ -4,6 +4,7 @@ import ClientAddress
 import Dispatch
 import RedisFixture
 import Synchronization
+import NIOCore
 import Testing
 
 @testable import IngestNode
@@ -71,6 +72,38 @@ import Testing
     for number in 7...20 { #expect(connections.enter(number, from: address(1)) != nil) }
     #expect(connections.closed == [1, 2, 3, 4, 5] + Array(7...16) && connections.limiter.current == 6)
     #expect(good != nil && connections.limiter.evictions == 15)
+  }
+
+  @Test func `a network that has shown an active key keeps new connections while strangers have one each`() throws {
+    let connections = Connections(limit: 50)
+    let first = try #require(connections.enter(0, from: address(1)))
+    first.prove(by: "acme", at: .now())
+    first.giveBack()
+    // Strangers with as many networks as there are places, and more, take all of them.
+    for number in 1...100 { _ = connections.enter(number, from: address(1_000 + number)) }
+    #expect(connections.closed == Array(1...50))
+    let places = (-4...(-1)).map { connections.enter($0, from: address(1)) }
+    #expect(places.allSatisfy { $0 != nil })
+    for number in 101...400 { _ = connections.enter(number, from: address(1_000 + number)) }
+    #expect(connections.closed.allSatisfy { $0 > 0 }, "no connection of the known network was closed")
+    // A fifth one weighs as much as two of a stranger, so the network loses its oldest.
+    #expect(connections.enter(-5, from: address(1)) != nil)
+    _ = connections.enter(401, from: address(2_000))
+    #expect(connections.closed.last == -4)
+  }
+
+  @Test func `networks are known in a bounded number, and the one that showed a key longest ago is forgotten`() throws {
+    let connections = Connections(limit: 2)
+    for number in 0...1_024 {
+      let place = try #require(connections.enter(number, from: address(number)))
+      place.prove(by: "acme", at: .now())
+      place.giveBack()
+    }
+    // The first is a stranger again, the second is known.
+    let places = [connections.enter(-1, from: address(1)), connections.enter(-2, from: address(0))]
+    #expect(places.allSatisfy { $0 != nil } && connections.closed.isEmpty)
+    _ = connections.enter(-3, from: address(5_000))
+    #expect(connections.closed == [-2])
   }
 
   @Test func `of clients with equally many connections the one that has had them for longest loses one`() {
