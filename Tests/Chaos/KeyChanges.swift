@@ -19,6 +19,8 @@ struct KeyChanges {
   struct Done: Sendable {
     var put: [APIKey] = []
     var revoked: [APIKey] = []
+    /// What the publisher couldn't confirm, the last of each key: whether it was a put.
+    var unconfirmed: [APIKey: Bool] = [:]
   }
 
   /// Goes on until the body says that it is enough.
@@ -31,10 +33,7 @@ struct KeyChanges {
       switch chance.number(in: 1...10) {
       case 1...3 where !done.put.isEmpty:
         let key = done.put.remove(at: chance.number(in: 0...done.put.count - 1))
-        if try await change(key, ["revoke", "--key", key.secret]) {
-          keys.set(key, .blocked(since: .now))
-          done.revoked.append(key)
-        }
+        try await revoke(key, &done)
       case 4 where !done.revoked.isEmpty:
         let key = done.revoked.remove(at: chance.number(in: 0...done.revoked.count - 1))
         try await put(key, &done, &chance)
@@ -46,8 +45,29 @@ struct KeyChanges {
     return done
   }
 
+  /// What the publisher couldn't confirm is done again until it is, as its message says: a failover may have lost it after
+  /// a node had seen it. Such a key counts as vanished, and the node isn't in sync before somebody has said what is right.
+  func finish(_ done: inout Done, _ chance: Chance, within limit: Duration) async throws {
+    var chance = chance
+    let deadline = ContinuousClock.now + limit
+    while let (key, wasPut) = done.unconfirmed.min(by: { $0.key.secret < $1.key.secret }) {
+      guard .now < deadline else { throw NeverHappened(description: "key-publisher never confirmed \(key.secret)") }
+      if wasPut { try await put(key, &done, &chance) } else { try await revoke(key, &done) }
+    }
+  }
+
+  private func revoke(_ key: APIKey, _ done: inout Done) async throws {
+    done.unconfirmed[key] = false
+    guard try await change(key, ["revoke", "--key", key.secret]) else { return }
+    done.unconfirmed[key] = nil
+    keys.set(key, .blocked(since: .now))
+    done.revoked.append(key)
+  }
+
   private func put(_ key: APIKey, _ done: inout Done, _ chance: inout Chance) async throws {
+    done.unconfirmed[key] = true
     guard try await change(key, ["put", "--reactivate", "--account", key.account, "--key", key.secret]) else { return }
+    done.unconfirmed[key] = nil
     keys.set(key, .active)
     done.put.append(key)
     for node in 0..<deployment.nodes.count {

@@ -40,7 +40,9 @@ struct Round {
     let clients = Clients(
       ports: deployment.ports.map(\.push), keys: keys, ledger: ledger, timeline: timeline, name: name)
     let reapedBefore = deployment.workers.reduce(0) { $0 + $1.reaped }
-    let changes = try await withThrowingTaskGroup(of: KeyChanges.Done?.self) { group in
+    let publisher = KeyChanges(
+      deployment: deployment, keys: keys, clients: clients, ledger: ledger, timeline: timeline, name: name)
+    var changes = try await withThrowingTaskGroup(of: KeyChanges.Done?.self) { group in
       defer { clients.end() }
       for lane in 0..<Self.lanes {
         group.addTask {
@@ -50,11 +52,7 @@ struct Round {
       }
       try await calm(clients)
       let isOver = Latch()
-      group.addTask {
-        let changes = KeyChanges(
-          deployment: deployment, keys: keys, clients: clients, ledger: ledger, timeline: timeline, name: name)
-        return try await changes.run(Chance(seed: seed, round: number, stream: 1)) { isOver.isSet }
-      }
+      group.addTask { try await publisher.run(Chance(seed: seed, round: number, stream: 1)) { isOver.isSet } }
       clients.faultsBegin()
       do {
         try await misbehave(span: span)
@@ -71,6 +69,10 @@ struct Round {
     let letGo = ContinuousClock.now
     timeline.note("all is let go")
     try await deployment.restore()
+    // Without a failover nothing is lost, and the nodes must be in sync without the publisher's help.
+    if deployment.replicated != nil {
+      try await publisher.finish(&changes, Chance(seed: seed, round: number, stream: 5), within: bound)
+    }
     try await Convergence(
       deployment: deployment, keys: keys, clients: clients, ledger: ledger, sink: sink, timeline: timeline, name: name,
       bound: bound
