@@ -42,16 +42,23 @@ public struct KeyID: Sendable, Hashable {
   }
 
   /// Nil unless the text has exactly 64 hexadecimal digits.
-  public init?(hex: some StringProtocol) {
-    var words: [UInt64] = []
-    var digits = hex.utf8[...]
-    while !digits.isEmpty {
-      guard words.count < 4, let word = UInt64(hexDigits: digits.prefix(16)) else { return nil }
-      words.append(word)
-      digits = digits.dropFirst(16)
+  public init?(hex: some StringProtocol) { self.init(digits: String(hex).utf8) }
+
+  // Not generic: a list may have millions of IDs, and unspecialized code takes ten times as long.
+  private init?(digits: String.UTF8View) {
+    var rest = digits.makeIterator()
+    func word() -> UInt64? {
+      var word: UInt64 = 0
+      for _ in 0..<16 {
+        guard let value = rest.next()?.hexadecimal else { return nil }
+        word = word << 4 | UInt64(value)
+      }
+      return word
     }
-    guard words.count == 4 else { return nil }
-    self.init(words: (words[0], words[1], words[2], words[3]))
+    guard let first = word(), let second = word(), let third = word(), let fourth = word(), rest.next() == nil else {
+      return nil
+    }
+    self.init(words: (first, second, third, fourth))
   }
 
   private init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
