@@ -62,6 +62,30 @@ import Testing
     }
   }
 
+  @Test func `suspects have as much of their lane's time as other payloads, however slow these are`() async throws {
+    try await WorkBench.with { bench in
+      let receiver = try await PayloadReceiver.start()
+      receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }
+      try await bench.push(headers(1_000..<1_030, account: "other"), payload: ByteBuffer(string: "quick"))
+      try await die(over: bench)
+      try await bench.push(headers(0..<60, account: "slow"), payload: ByteBuffer(string: "slow"))
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in").open(logger: .silent)
+      let worker = try bench.worker(sink: sink) {
+        $0.lanes = 1
+        $0.consumer.envelopes = 1
+        $0.drainDeadline = .zero
+      }
+      try await bench.running(worker) {
+        try await eventually(within: .seconds(60), "the suspects are stored") {
+          receiver.stored.count { $0.account == "other" } == 30
+        }
+        // If every second claim were for the slow ones, 29 of them would come in between.
+        let slow = receiver.requests.count { Self.isSlowAccounts($0) }
+        #expect(slow < 20, "\(slow) of the slow account's were sent before")
+      }
+    }
+  }
+
   /// No other lane tries suspects, and nothing else comes that would show that the receiver works.
   @Test func `suspects don't wait while their lane waits for other payloads that are never answered`() async throws {
     try await WorkBench.with { bench in
