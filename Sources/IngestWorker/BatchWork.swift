@@ -167,6 +167,14 @@ struct BatchWork {
   /// Records that the sink didn't accept a piece. Other pieces are tried first.
   mutating func putOff(_ piece: Piece) { deferred += piece.places }
 
+  /// Sets aside the entries that the sink didn't accept, without trying them again now.
+  /// - Returns: Whether there are any.
+  mutating func setAsideDeferred() -> Bool {
+    for place in deferred { fates[place] = .setAside }
+    defer { deferred = [] }
+    return !deferred.isEmpty
+  }
+
   /// Call it when all pieces were given to the sink. If the sink accepted any entry, rejected ones are retried later.
   /// If it accepted none, all are given to it again.
   /// - Parameter retryDelay: For an entry that has failed this often before.

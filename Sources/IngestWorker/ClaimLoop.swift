@@ -14,6 +14,10 @@
 // for the batch show which payloads are at fault. If these fail too, they are postponed, so that others are tried next
 // time. Rejected: returning the batch instead of keeping it. While a sink is down, that would postpone the whole queue,
 // batch by batch.
+//
+// One lane also tries suspects: payloads that a worker had when it died. It has as much time for them as for all other
+// payloads. Their accounts take turns (`SuspectTurns`). Suspects that the sink doesn't accept are returned after one
+// try and not kept, because suspects of other accounts wait behind them, and no other lane tries these.
 
 internal import Fleet
 internal import IngestQueue
@@ -44,6 +48,7 @@ struct ClaimLoop: Sendable {
   /// The lane's number, from 0 in each shard.
   let number: Int
   let surroundings: LaneSurroundings
+  private let suspects = LaneSuspects()
 
   /// Maximum lanes of a worker in one shard: each has at least two slots.
   static let most = QueueLayout.slots / 2
@@ -69,13 +74,14 @@ struct ClaimLoop: Sendable {
     var size = ClaimSize(most: consumer.limits.envelopes)
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
-    // A claim that may take suspects takes them first, so the claim after it takes none, for the other lists.
-    var hadSuspects = false
+    // By how much the lane has spent more time on suspects than on other payloads since both have been waiting. A claim
+    // that may take suspects takes them first, so it takes none while they are ahead.
+    var suspectsLead = Duration.zero
     while !isEnding {
       let claim: Claim
-      let takesSuspects = number == 0 && !hadSuspects
+      let takesSuspects = mayTakeSuspects && suspectsLead <= .zero
       do throws(QueueFailure) {
-        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.limit)
+        claim = try await self.claim(slot: slots[0], takesSuspects: takesSuspects, limit: .max, size.limit)
       } catch {
         failures += 1
         if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming payloads") }
@@ -88,11 +94,21 @@ struct ClaimLoop: Sendable {
       switch claim {
       case .batch(let batch):
         pace.reset()
-        hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
+        let begun = ContinuousClock.now
         let work = await process(batch, spareSlots: Array(slots.dropFirst()))
         size.note(batch.entries, work.fates)
-      case .empty where hadSuspects: hadSuspects = false
+        let time = ContinuousClock.now - begun
+        if batch.areSuspects {
+          suspectsLead += time
+        } else {
+          // If the claim could have brought suspects, none wait, and this time isn't owed to later ones.
+          suspectsLead = suspectsLead > .zero ? suspectsLead - time : .zero
+        }
+      case .empty where suspectsLead > .zero: suspectsLead = .zero
+      // Only if the worker should end.
+      case .passedOver: break
       case .empty:
+        suspectsLead = .zero
         progress.foundNothing(lane: id)
         await pause(pace.afterEmpty())
       case .held(let holder):
@@ -134,11 +150,14 @@ struct ClaimLoop: Sendable {
     // A piece that the sink doesn't accept delays no other piece of the batch: each piece is given to the sink once
     // before any is given again.
     var isAgain = false
+    let begun = ContinuousClock.now
     giving: repeat {
       // A batch that was claimed while the worker was told to end isn't started.
       while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
-        let probing = Probing(slots: spareSlots, accounts: batch.accounts)
-        let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
+        let probing = Probing(
+          slots: spareSlots, accounts: batch.accounts, takesSuspects: mayTakeSuspects && !batch.areSuspects)
+        let keeps = !batch.areSuspects && (isAgain || work.isLastPiece)
+        let stored = await store(piece.deliveries, of: batch, probing, tries: keeps ? .max : 1)
         surroundings.room.batches.giveBack(piece.room)
         switch stored {
         case .outcomes(let outcomes): note(outcomes, of: piece, in: &work)
@@ -147,9 +166,14 @@ struct ClaimLoop: Sendable {
         }
       }
       isAgain = true
-    } while !isEnding && work.takeUpDeferred { surroundings.retry.delay(afterFailures: $0 + 1) }
+    } while !isEnding && !batch.areSuspects
+      && work.takeUpDeferred { surroundings.retry.delay(afterFailures: $0 + 1) }
+    let areRejected = batch.areSuspects && work.setAsideDeferred()
     await settle(work)
+    // The sink is probably down. Without a pause all suspects would be tried again and again.
+    if areRejected, work.stored + work.duplicates == 0 { await pause(Self.pauseAfterSuspects) }
     await pauseAfter(work)
+    suspects.note(batch, since: begun)
     return work
   }
 
@@ -211,6 +235,8 @@ struct ClaimLoop: Sendable {
   private static let mostClaims = 64
   /// Maximum bytes of large claims that are set aside in one search for other accounts' payloads.
   private static let mostLargeBytes = 16 << 20
+  /// The pause after suspects of which the sink accepted none.
+  private static let pauseAfterSuspects = Duration.seconds(1)
   /// Larger payloads of the batch's own accounts aren't tried beside the batch: they may take as long as the batch.
   private static let smallBytes = 1 << 20
 
@@ -218,6 +244,9 @@ struct ClaimLoop: Sendable {
   private struct Probing {
     /// Slots to use: any that is free.
     let slots: [Int]
+    /// Whether suspects may be tried beside the batch: not beside other suspects. If the worker died, it would be
+    /// unknown which of them is the cause.
+    let takesSuspects: Bool
     /// The accounts in the batch whose payloads the sink delays.
     private(set) var accounts: Set<String>
     /// These accounts' own lists.
@@ -233,8 +262,9 @@ struct ClaimLoop: Sendable {
 
     private static let first = 20
 
-    init(slots: [Int], accounts: Set<String>) {
+    init(slots: [Int], accounts: Set<String>, takesSuspects: Bool) {
       self.slots = slots
+      self.takesSuspects = takesSuspects
       self.accounts = accounts
       widen()
     }
@@ -277,6 +307,9 @@ struct ClaimLoop: Sendable {
   /// that it waits for takes as long as the batch does. If all lanes tried these too, other accounts' new payloads
   /// would wait.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
+
+  /// Whether this is the lane that tries suspects.
+  private var mayTakeSuspects: Bool { number == 0 }
 
   /// Waits before a batch is retried. Other accounts' payloads that arrive during this time are tried at once.
   private func pauseLooking(for duration: Duration, _ probing: inout Probing) async {
@@ -393,9 +426,12 @@ struct ClaimLoop: Sendable {
   private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
     if probing.isWide {
       if let others = await claimOthers(probing) { return await tryOut(others, &probing) }
+      if let suspects = await claimSuspects(probing) { return await tryOut(suspects, &probing) }
       if looksForOthers { return false }
     }
-    guard let batch = await claimBeside(probing.slots, takesSuspects: number == 0, limit: probing.most, { _ in nil })
+    guard
+      let batch = await claimBeside(
+        probing.slots, takesSuspects: probing.takesSuspects, limit: probing.most, { _ in nil })
     else {
       return false
     }
@@ -430,16 +466,52 @@ struct ClaimLoop: Sendable {
     return nil
   }
 
+  /// Claims suspects of other accounts than the batch's: no other lane does, however long this one waits.
+  private func claimSuspects(_ probing: Probing) async -> ClaimedBatch? {
+    guard probing.takesSuspects else { return nil }
+    let claimed = await claimBeside(
+      probing.slots, takesSuspects: true, besides: probing.accounts, limit: probing.most, { _ in 0 })
+    guard let batch = claimed, batch.isOf(probing.accounts) else { return claimed }
+    // There were no suspects, and these came meanwhile.
+    await setAside(batch)
+    return nil
+  }
+
+  /// Claims, and gives each account its turn among the suspects.
+  /// - Parameter besides: Accounts whose suspects aren't claimed.
+  private func claim(
+    slot: Int, takesSuspects: Bool, besides: Set<String> = [], limit: Int, _ ownLimit: (Int) -> Int?
+  ) async throws(QueueFailure) -> Claim {
+    var passed = 0
+    while true {
+      let claim = try await consumer.claim(
+        slot: slot, takesSuspects: takesSuspects, turns: suspects.turns.passing(over: besides), limit: limit,
+        ownLimit: ownLimit)
+      guard case .passedOver(let count, let waiting) = claim, !isEnding else {
+        if takesSuspects, besides.isEmpty, claim.showsNoSuspects { suspects.forget() }
+        return claim
+      }
+      passed += count
+      guard passed >= waiting else { continue }
+      // All suspects were passed over.
+      guard besides.isEmpty else { return claim }
+      suspects.lowerCharges()
+      passed = 0
+    }
+  }
+
   /// Claims into a free slot. The lane's own next claim handles any other result.
   private func claimBeside(
-    _ slots: [Int], takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
+    _ slots: [Int], takesSuspects: Bool, besides: Set<String> = [], limit: Int, _ ownLimit: (Int) -> Int?
   ) async -> ClaimedBatch? {
     do throws(QueueFailure) {
       for slot in slots where !isEnding {
-        switch try await consumer.claim(slot: slot, takesSuspects: takesSuspects, limit: limit, ownLimit: ownLimit) {
+        let claim = try await claim(
+          slot: slot, takesSuspects: takesSuspects, besides: besides, limit: limit, ownLimit)
+        switch claim {
         case .batch(let batch): return batch
         case .held: continue
-        case .empty, .supplanted: return nil
+        case .empty, .passedOver, .supplanted: return nil
         }
       }
     } catch {
@@ -460,6 +532,7 @@ struct ClaimLoop: Sendable {
     var work = BatchWork(
       batch, decoding: surroundings.decoding, choosing: probing.most,
       besides: probing.isWide ? probing.accounts : [])
+    let begun = ContinuousClock.now
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     var hasFailed = false
@@ -475,8 +548,10 @@ struct ClaimLoop: Sendable {
         note(piece.deliveries.map { _ in .postponed(why) }, of: piece, in: &work)
       }
     }
-    probing.note(work, hasFailed: hasFailed)
+    // Suspects that fail say nothing about other payloads.
+    if !batch.areSuspects { probing.note(work, hasFailed: hasFailed) }
     await settle(work)
+    suspects.note(batch, since: begun)
     return work.stored + work.duplicates > 0
   }
 
@@ -532,6 +607,17 @@ struct ClaimLoop: Sendable {
     logger.warning(
       "payloads became dead letters: see sync-status dead",
       metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
+  }
+}
+
+extension Claim {
+  /// Whether a claim that may take suspects shows that none wait.
+  fileprivate var showsNoSuspects: Bool {
+    switch self {
+    case .batch(let batch): !batch.areSuspects
+    case .empty: true
+    case .held, .supplanted, .passedOver: false
+    }
   }
 }
 

@@ -15,6 +15,10 @@ public struct ClaimedBatch: Sendable {
   public internal(set) var leaseEnds: ContinuousClock.Instant
   /// In the order in which to store them. Never empty.
   public let entries: [ClaimedEntry]
+
+  /// Whether these were claimed from the list of suspects: envelopes that a worker had when it died. False if the
+  /// claim is handed out again.
+  public var areSuspects: Bool { entries.first?.list == QueueLayout.suspects }
 }
 
 /// One element of a claim.
@@ -72,6 +76,9 @@ public enum Claim: Sendable {
   case held(SlotHolder)
   /// Another instance has taken over this worker's name after this one began: this one must end.
   case supplanted(by: String)
+  /// No suspect was found but those of accounts that were to be passed over: how many were passed over, and how many
+  /// suspects wait. Other lists weren't looked at.
+  case passedOver(Int, waiting: Int)
 }
 
 /// The holder of a claim in our slot.

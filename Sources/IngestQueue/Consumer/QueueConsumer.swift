@@ -96,10 +96,12 @@ public final class QueueConsumer: Sendable {
   ///     few at a time, without other envelopes. Only one lane of a worker may pass true. If a suspect kills the
   ///     worker, only the few suspects of that lane's claim count one more death. Suspects are claimed before all other
   ///     envelopes, so a caller must not always pass true while others wait.
+  ///   - turns: The turns of accounts among the suspects.
   ///   - limit: Maximum envelopes of this claim, if lower than the consumer's limit.
   ///   - ownLimit: Maximum envelopes from each of the accounts' own lists, by the list's number; nil for no limit.
   public func claim(
-    slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: (_ list: Int) -> Int? = { _ in nil }
+    slot: Int, takesSuspects: Bool, turns: SuspectTurns = SuspectTurns(), limit: Int = .max,
+    ownLimit: (_ list: Int) -> Int? = { _ in nil }
   ) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
@@ -109,7 +111,8 @@ public final class QueueConsumer: Sendable {
       envelopes: min(limits.envelopes, limit), bytes: size.bytes, largestEnvelope: limits.largestEnvelope,
       suspects: takesSuspects ? limits.suspects : 0, deaths: limits.deaths,
       begins: !hasBegun.load(ordering: .relaxed), givesUp: size.givesUp,
-      ownLimits: (1...QueueLayout.ownLists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
+      ownLimits: (1...QueueLayout.ownLists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) },
+      passedOver: takesSuspects ? turns.passedOver : [], apart: takesSuspects ? turns.apart : [])
     let reply = try await run(script, handingOut: size)
     let answered = ContinuousClock.now
     let claim =
@@ -124,6 +127,7 @@ public final class QueueConsumer: Sendable {
       case .held(let instance, let leaseUntil):
         Claim.held(SlotHolder(worker: worker, slot: slot, instance: instance, leaseUntil: leaseUntil))
       case .supplanted(let instance): Claim.supplanted(by: instance)
+      case .passedOver(let count, let waiting): Claim.passedOver(count, waiting: waiting)
       case .empty: Claim.empty
       }
     hasBegun.store(true, ordering: .relaxed)

@@ -27,12 +27,17 @@ struct ClaimScript: ScriptCall {
   let givesUp: Bool
   /// Maximum envelopes from each of the accounts' own lists.
   let ownLimits: [Int]
+  /// Accounts whose suspects are passed over, and those whose suspects are claimed without other accounts'.
+  let passedOver: Set<String>
+  let apart: Set<String>
 
   enum Reply {
     case claimed(number: Int64, [Entry])
     /// The slot has another instance's claim.
     case held(instance: String, leaseUntil: Int64)
     case supplanted(by: String)
+    /// No suspect was found but those that were passed over.
+    case passedOver(Int, waiting: Int)
     case empty
   }
 
@@ -52,6 +57,13 @@ struct ClaimScript: ScriptCall {
   }
 
   var arguments: [any RedisArgument] {
+    var turns: [any RedisArgument] = [passedOver.count]
+    for account in passedOver { turns.append(account) }
+    for account in apart.subtracting(passedOver) { turns.append(account) }
+    return limits + turns
+  }
+
+  private var limits: [any RedisArgument] {
     [
       "\(worker)", instance, number, lease.milliseconds, envelopes, bytes, largestEnvelope, suspects, deaths,
       begins ? 1 : 0, givesUp ? 1 : 0, AccountShuffleShard.largePayload,
@@ -71,6 +83,8 @@ struct ClaimScript: ScriptCall {
       return .claimed(number: try items.item(1).integer(), entries)
     case .held: return .held(instance: try items.item(1).string(), leaseUntil: try items.item(2).integer())
     case .supplanted: return .supplanted(by: try items.item(1).string())
+    case .passed:
+      return .passedOver(Int(try items.item(1).integer()), waiting: Int(try items.item(2).integer()))
     case .empty: return .empty
     case let other: throw other.unexpected(expected)
     }

@@ -21,8 +21,9 @@
 // claims suspects, and without other envelopes. First it claims a small group, because most suspects were only in the
 // same batch as the cause. Once one more death would make a suspect a dead letter, it is claimed alone, so that one
 // poisonous envelope makes no other a dead letter. Suspects wait in a separate list. A claim that finds a suspect in
-// another list moves it there. Rejected: the end of list 0, where all accounts' small payloads waited behind suspects
-// as long as a receiver didn't answer them.
+// another list moves it there. In that list accounts take turns, see `SuspectTurns`: the caller says whose suspects are
+// passed over, and the claim moves these behind all others, a limited number in one run. Rejected: the end of list 0,
+// where all accounts' small payloads waited behind suspects as long as a receiver didn't answer them.
 //
 // Redis answers no other command while a script runs, and moving or reading a payload of 16 MiB takes tens of
 // milliseconds. So a claim doesn't touch a list if its next envelope is too large for the rest of the claim. The size
@@ -48,7 +49,7 @@ enum QueueScripts {
 /// The first word of a reply about a claim.
 enum ClaimAnswer: String, CaseIterable {
   // Replies to claiming.
-  case claimed, held, supplanted, empty
+  case claimed, held, supplanted, passed, empty
   // Replies to extending and settling.
   case extended, settled, lost, gone
 

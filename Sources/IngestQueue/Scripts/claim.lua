@@ -7,6 +7,10 @@
 -- first list gives at least one envelope, and among as many claims as there are lists, each list is first once. Large
 -- envelopes (more than 1 MiB) may use 8 MiB of a claim together; a single one may be larger.
 --
+-- Accounts take turns in the list of suspects. The caller says whose suspects are passed over: they go behind all
+-- others of their list. It also says whose suspects are apart: a claim with one of these has no other account's
+-- suspects.
+--
 -- Each envelope is moved by its own LMOVE, although a script could move many with one command. So the size of an
 -- envelope is known before the next one is touched, and the append-only file gets a move instead of a second copy of
 -- the payload.
@@ -16,11 +20,13 @@
 -- ARGV  worker, instance, batch, lease in ms, maximum envelopes, maximum bytes, largest envelope, maximum suspects (0
 --       for none), deaths after which an envelope is dead, 1 if this instance begins and takes over the name, 1 if a
 --       single envelope in the slot becomes a dead letter, bytes above which a payload goes to one of its account's own
---       lists; then for each of the accounts' own lists the maximum envelopes from it.
+--       lists; then for each of the accounts' own lists the maximum envelopes from it; then the number of accounts
+--       whose suspects are passed over, their names, and the names of accounts whose suspects are apart.
 -- Reply claimed with the batch, the end of the lease, the envelopes, the earlier failures of each (empty if nothing in
 --       the shard has failed), and the list of each (empty if the claim is handed out again) | held with the instance
 --       and the end of its lease: the slot has another instance's claim | supplanted with the instance that has this
---       worker's name | empty.
+--       worker's name | passed with the number of suspects that were passed over, and of those that wait: no other
+--       suspect was found | empty.
 
 -- include now.lua
 -- include object.lua
@@ -29,6 +35,7 @@
 -- include header.lua
 -- include failures_of.lua
 -- include id_of.lua
+-- include account_of.lua
 -- include bury.lua
 -- include add_bytes.lua
 -- include read_bytes.lua
@@ -41,9 +48,12 @@
 -- would be too expensive: with `appendfsync always` each is an fsync.
 local registration_age = 5000
 
+-- Maximum suspects that one run passes over. Redis answers no other command during the run.
+local most_passed = 500
+
 local later_bytes = table.remove(KEYS)
 local stats = table.remove(KEYS)
--- It is counted like any other list, but has no turns.
+-- It is counted like any other list, but takes no turns with them.
 local suspects_list = KEYS[#KEYS]
 local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local bytes_key = KEYS[7]
@@ -53,6 +63,12 @@ local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV
 local gives_up, large_payload, own_limits = ARGV[11] == '1', tonumber(ARGV[12]), 12
 local at = now()
 local lists, first_list = #KEYS - 7, KEYS[8]
+-- The accounts' own lists are all but list 0 and the suspects.
+local turns = own_limits + lists - 1
+local passes, apart, has_turns = {}, {}, #ARGV > turns
+for i = turns + 1, #ARGV do
+  if i <= turns + tonumber(ARGV[turns]) then passes[ARGV[i]] = true else apart[ARGV[i]] = true end
+end
 local lengths = {}
 for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[8 + i]) end
 redis.call('XLEN', dead)
@@ -136,7 +152,8 @@ while returned < most_due and bytes < most_due_bytes do
   add_later_bytes(later_bytes, due, -1)
   local f = failing(due)
   local list = f and f.deaths > 0 and lists - 1 or 0
-  redis.call('RPUSH', KEYS[8 + list], due)
+  -- A suspect goes behind the other suspects, of which some haven't been tried yet. Any other envelope is next.
+  redis.call(list == 0 and 'RPUSH' or 'LPUSH', KEYS[8 + list], due)
   returned, bytes = returned + 1, bytes + #due
   lengths[list], added[list] = lengths[list] + 1, (added[list] or 0) + #due
   next_sizes[list] = nil
@@ -154,7 +171,9 @@ local envelopes, known = {}, {}
 local moved, full = 0, false
 -- By the lists' keys: their numbers, and how many more envelopes may be moved. For each envelope: its list's number.
 local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
-for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[own_limits + i]) or most end
+for i = 1, lists - 1 do
+  numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, i < lists - 1 and tonumber(ARGV[own_limits + i]) or most
+end
 
 local returned_bytes = bytes
 local function has_left(list, envelope)
@@ -196,10 +215,42 @@ local function was_put_back(number, size)
   if size > large_envelope then full = true end
 end
 
+-- The number and bytes of the suspects that were passed over.
+local passed, passed_bytes = 0, 0
+
+-- Moves suspects that are passed over behind all others, until another one is next. Returns whether one is, and its
+-- account.
+local function pass_over()
+  while true do
+    local envelope = redis.call('LINDEX', suspects_list, -1)
+    local account = envelope and account_of(envelope) or ''
+    if not passes[account] then return true, account end
+    -- All have been looked at, or Redis has answered no other command for long enough.
+    if passed >= math.min(most_passed, lengths[lists - 1]) or passed_bytes >= most_large_bytes then return false end
+    redis.call('LMOVE', suspects_list, suspects_list, 'RIGHT', 'LEFT')
+    next_sizes[lists - 1] = nil
+    passed, passed_bytes = passed + 1, passed_bytes + #envelope
+  end
+end
+
+-- The account of the claim's first suspect.
+local first_account
+-- Whether a suspect of this account may be in the claim.
+local function goes_with(account)
+  return #envelopes == 0 or account == first_account or not (apart[account] or apart[first_account])
+end
+
 -- Moves a list's share. Returns whether the list may give more to this claim.
 local function turn(list, share, byte_share)
   local taken, taken_bytes, number, was_small = 0, 0, numbers[list], false
   while taken < share and taken_bytes < byte_share and lengths[number] > 0 do
+    local account
+    if suspicious and has_turns then
+      local is_next
+      is_next, account = pass_over()
+      if not is_next or not goes_with(account) then return false end
+      first_account = #envelopes == 0 and account or first_account
+    end
     local size = was_small and next_sizes[number] == nil and 0 or next_size(number)
     if not fits(size) then return false end
     if taken > 0 and taken_bytes + size > byte_share then return true end
@@ -272,6 +323,7 @@ count_bytes()
 if #envelopes == 0 then
   local age = owner and math.abs(at - (tonumber(owner.seen_at) or 0))
   if not begins and (not age or age > registration_age) then register() end
+  if passed > 0 then return { 'passed', passed, lengths[lists - 1] } end
   return { 'empty' }
 end
 redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes, lease))
