@@ -101,7 +101,12 @@ import Testing
       try await bench.push(headers(0..<20, account: "slow"), payload: ByteBuffer(string: "slow"))
       try await bench.running(worker) {
         try await eventually("the lane waits") { receiver.requests.contains { Self.isSlowAccounts($0) } }
-        let suspects = headers(1_000..<1_010, account: "other").map { $0.encoded + Array("quick".utf8) }
+        let suspects = headers(1_000..<1_010, account: "other").map { header in
+          var envelope = ByteBuffer()
+          header.write(to: &envelope)
+          envelope.writeString("quick")
+          return Array(envelope.readableBytesView)
+        }
         let list = QueueLayout().pending(QueueLayout.suspects)
         _ = try await bench.client.execute(
           RedisCommand("LPUSH", arguments: [list] + suspects as [any RedisArgument])
