@@ -170,7 +170,8 @@ public struct SourceFollower: Sendable {
     do {
       let row = try await database.run([table.check]).first ?? []
       if let objection = table.objection(to: row) { throw CannotFollow(description: objection) }
-      return "\(try await OutboxClaim.move(table, in: database, to: connection, layout))"
+      let store = try await OutboxClaim.move(table, in: database, to: connection, layout)
+      return "\(store)"
     } catch let failure as SourceDatabase.Failure {
       throw CannotFollow(description: "the outbox wasn't moved: \(failure)")
     }
