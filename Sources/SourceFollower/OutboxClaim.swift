@@ -83,7 +83,7 @@ struct OutboxClaim: Sendable {
   static func move(
     _ table: FollowedTable, in database: SourceDatabase, to connection: RedisConnection, _ layout: StoreLayout
   ) async throws -> StoreIdentity {
-    guard let position = try await position(connection, layout) else {
+    guard let position = try await Self.position(connection, layout) else {
       throw CannotFollow(
         description: "there is no key store at this address: create it first (key-publisher create --name NAME)")
     }
