@@ -164,15 +164,15 @@ public struct FollowedTable: Sendable, Hashable {
 
   // MARK: The outbox's store
 
-  /// Whether the outbox is tied to no store, to the store with the ID $2, or to one of the stores with the IDs and names
-  /// $4, which that store replaces. Without a store, $2 is empty.
+  /// Whether the outbox is tied to no store, to the store with the ID $2, or to one of the stores with the IDs and
+  /// names $4, which that store replaces. Without a store, $2 is empty.
   private var isAllowed: String {
     "(store IN ('', $2::text) OR store = ANY (string_to_array($4::text, ' ')) "
       + "OR name = ANY (string_to_array($4::text, ' ')))"
   }
 
-  /// Gives the outbox to the session $1, unless it is tied to another store. If it was tied to a replaced store, ties it to
-  /// the store with the ID $2 and the name $3. Returns a row if the session has the outbox.
+  /// Gives the outbox to the session $1, unless it is tied to another store. If it was tied to a replaced store, ties it
+  /// to the store with the ID $2 and the name $3. Returns a row if the session has the outbox.
   var claim: String {
     """
     UPDATE \(tie) SET session = $1::text, store = CASE store WHEN '' THEN '' ELSE $2::text END,
@@ -181,16 +181,16 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// Ties the outbox to the store with the ID $2 and the name $3, unless another session has the outbox or it is tied to
-  /// another store. Returns a row if it does.
+  /// Ties the outbox to the store with the ID $2 and the name $3, unless another session has the outbox or it is tied
+  /// to another store. Returns a row if it does.
   var bind: String {
     """
     UPDATE \(tie) SET store = $2::text, name = $3::text WHERE session = $1::text AND \(isAllowed) RETURNING session
     """
   }
 
-  /// Ties the outbox to the store with the ID $1 and the name $2, whatever it was tied to, and takes it from its session.
-  /// Returns a row.
+  /// Ties the outbox to the store with the ID $1 and the name $2, whatever it was tied to, and takes it from its
+  /// session. Returns a row.
   var move: String {
     "UPDATE \(tie) SET store = $1::text, name = $2::text, session = '' RETURNING session"
   }
