@@ -95,7 +95,7 @@ let package = Package(
     // From the customers' database into the key store.
     .target(
       name: "SourceFollower",
-      dependencies: ["Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", logging, nioCore],
+      dependencies: ["Bytes", "Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", logging, nioCore],
       swiftSettings: strict),
     .target(
       name: "IngestQueue", dependencies: ["Bytes", "Hiredis", "RedisClient", crypto, deque, logging, nioCore],

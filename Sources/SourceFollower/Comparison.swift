@@ -75,7 +75,9 @@ struct Comparison: Sendable {
   func run() async throws -> Outcome {
     let moment = try await SourceMarks(connection: connection, layout: layout).time()
     var terms = ListConsequences.Terms(revokesUnlisted: true, reactivates: true, version: 0)
-    if let start = try await position() { (terms.version, terms.epoch) = (start.version, start.epoch) }
+    if let start = try await connection.followedPosition(layout) {
+      (terms.version, terms.epoch) = (start.version, start.epoch)
+    }
     let (list, waiting) = try await supply.read()
     terms.untouched = waiting
     let publication = Publication(connection: connection, layout: layout, terms: terms)
@@ -100,15 +102,19 @@ struct Comparison: Sendable {
       outcome.overtaken = (edits?[.otherAccount] ?? 0) + (edits?[.unagreed] ?? 0) + (edits?[.damaged] ?? 0)
       try await confirmation.require(connection, layout)
     }
-    outcome.position = try await position()
+    outcome.position = try await connection.followedPosition(layout)
     if let end = outcome.position {
       outcome.hasOtherVersions = end.version != (terms.version ?? 0) + UInt64(outcome.changed)
     }
     return outcome
   }
+}
 
-  private func position() async throws -> StorePosition? {
-    switch try await connection.storePosition(layout) {
+extension RedisConnection {
+  /// The position of a follower's store; nil if there is no store.
+  /// - Throws: ``FollowProblem`` if a follower can't write to the store.
+  func followedPosition(_ layout: StoreLayout) async throws -> StorePosition? {
+    switch try await storePosition(layout) {
     case .found(let position): return position
     case .noStore: return nil
     case .incompatible(let why): throw FollowProblem(why)

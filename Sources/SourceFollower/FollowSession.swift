@@ -1,12 +1,13 @@
 // One session of a follower: from the lease to the first error.
 //
-// With an outbox, a session begins with a comparison of the whole store. Then it repeats these steps:
+// With an outbox, a session begins by claiming the outbox (see OutboxClaim), and then compares the whole store. Then it
+// repeats these steps:
 //
 //   1. Read Redis's time.
-//   2. Read the outbox.
+//   2. Read the outbox, and that it is still this session's.
 //   3. Carry out the changes in the store, and wait until replicas have confirmed them.
 //   4. Mark the store with the time of step 1.
-//   5. Delete the changes from the outbox.
+//   5. Delete the changes from the outbox, if it is still this session's.
 //   6. Wait for a notification, or until the next mark is due.
 //
 // Later comparisons run at the same time as these steps, on a PostgreSQL connection of their own. They leave keys
@@ -14,9 +15,10 @@
 //
 // Why the mark is true: if PostgreSQL answered a commit before step 1, the change is visible to every later snapshot on
 // the primary, including that of step 2. If that snapshot has the change in the outbox, step 3 writes it into the store
-// before step 4 marks the store. Otherwise the change was deleted from the outbox earlier, which is done only when it
-// is in the store. The session that deleted it may be a former one, and may delete it during the first comparison. So a
-// key that this comparison left to its change must come from the outbox, or everything is compared again.
+// before step 4 marks the store. Otherwise the change was deleted from the outbox earlier: by this session, which does
+// that only when the change is in the store; or before this session claimed the outbox, and so before its comparison.
+// Followers of earlier builds delete without a claim, possibly during the first comparison. So a key that this
+// comparison left to its change must come from the outbox, or everything is compared again.
 //
 // The store is equal to the source at a version only if no other program has changed the store since the comparison
 // began. So every version that is neither the comparison's nor of a change that was carried out leads to another
@@ -185,6 +187,7 @@ final class FollowSession: Sendable {
     let lists = SourceDatabase(address, deadline: options.listDeadline)
     try await check(table, database)
     try await database.run([table.listen])
+    var claim = try await OutboxClaim(of: table, in: database, for: store.connection, layout)
     let comparison = comparison(
       store, .database(lists, statement: table.list, waitingKeys: table.waitingKeys))
     let clock = ContinuousClock()
@@ -217,7 +220,8 @@ final class FollowSession: Sendable {
           try await Task.sleep(for: options.markEvery, clock: clock)
           continue
         }
-        let isComplete = try await carryOutChanges(store, table, database, &plan, &unknown, &waiting, clock)
+        let isComplete = try await carryOutChanges(
+          store, table, database, &claim, &plan, &unknown, &waiting, clock)
         if isComplete { try await database.notification(within: options.markEvery) }
       }
     }
@@ -283,12 +287,13 @@ final class FollowSession: Sendable {
   /// Carries out changes from the outbox, and marks the store.
   /// - Returns: Whether the outbox had no more changes.
   private func carryOutChanges(
-    _ store: FollowedStore, _ table: FollowedTable, _ database: SourceDatabase, _ plan: inout FollowPlan,
-    _ unknown: inout Set<KeyID>, _ waiting: inout Set<KeyID>, _ clock: ContinuousClock
+    _ store: FollowedStore, _ table: FollowedTable, _ database: SourceDatabase, _ claim: inout OutboxClaim,
+    _ plan: inout FollowPlan, _ unknown: inout Set<KeyID>, _ waiting: inout Set<KeyID>, _ clock: ContinuousClock
   ) async throws -> Bool {
     let moment = try await store.marks.time()
     let batch = try OutboxBatch(try await database.run([table.waitingChanges]))
     try database.requirePrimary(batch.isStandby)
+    try claim.requireHolds(batch)
     if !batch.isEmpty {
       let missing: [KeyID]
       do {
@@ -327,8 +332,7 @@ final class FollowSession: Sendable {
     if batch.wasTruncated || !batch.problems.isEmpty { plan.doubt(now: clock.now) }
     waiting.subtract(batch.changes.map(\.row.key))
     if batch.isComplete, !waiting.isEmpty {
-      // A former session had read these changes, and deleted them after the comparison began. It had carried them out,
-      // but the store may have been restored or changed since.
+      // A follower of an earlier build deleted these changes after the comparison began, or somebody did so by hand.
       waiting = []
       plan.doubt(now: clock.now)
     }
@@ -339,6 +343,8 @@ final class FollowSession: Sendable {
       if !plan.isComparing { notes.notice("another program changed the store: comparing it with the source") }
       plan.doubtLater(now: clock.now)
     }
+    // Changes are deleted, and the store is marked, only after the outbox is tied to it.
+    if store.hasPosition { try await claim.bind() }
     // Another program may have changed the store before the changes of this batch. Then the store isn't marked.
     doubtOthersChanges()
     if plan.isEqual, batch.isComplete {
@@ -347,7 +353,7 @@ final class FollowSession: Sendable {
       try await store.check()
     }
     doubtOthersChanges()
-    if !batch.isEmpty { try await database.run(table.removal, numbers: batch.numbers) }
+    if !batch.isEmpty { try await database.run(table.removal, numbers: batch.numbers, texts: [claim.session]) }
     return batch.isComplete
   }
 }

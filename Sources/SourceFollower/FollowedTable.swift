@@ -77,6 +77,8 @@ public struct FollowedTable: Sendable, Hashable {
   /// The table's own name, because expressions may have the table's name in front of a column.
   private var alias: String { "\"\(table[table.count - 1])\"" }
   var outbox: String { quoted(sibling(outboxName)) }
+  /// A table with one row, which says which store the outbox is tied to (see ``OutboxClaim``).
+  var tie: String { quoted(sibling("\(outboxName)_store")) }
   private var function: String { quoted(sibling("\(outboxName)_fill")) }
   /// The channel of notifications.
   var channel: String { "\"\(outboxName)\"" }
@@ -140,10 +142,10 @@ public struct FollowedTable: Sendable, Hashable {
 
   /// Reads the oldest changes in the outbox, in one snapshot. All changes of a key are read together, so the last
   /// change of a key has the key's content in that snapshot. The result has at least one row. The first column of each
-  /// row says whether this server is a standby.
+  /// row says whether this server is a standby, and the last column says which session has the outbox in that snapshot.
   var waitingChanges: String {
     """
-    SELECT pg_is_in_recovery()::text, waiting.* FROM (SELECT 1) AS server LEFT JOIN (
+    SELECT pg_is_in_recovery()::text, waiting.*, (SELECT session FROM \(tie)) FROM (SELECT 1) AS server LEFT JOIN (
       SELECT id::text, key_id, account, state, revision::text, expires_at, deleted::text FROM \(outbox)
       WHERE key_id = ANY (ARRAY(SELECT key_id FROM \(outbox) ORDER BY id LIMIT \(Self.keyLimit)))
       ORDER BY \(outbox).id LIMIT \(Self.changeLimit)
@@ -151,8 +153,50 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// Deletes changes from the outbox, by an array of their numbers.
-  var removal: String { "DELETE FROM \(outbox) WHERE id = ANY ($1::bigint[])" }
+  /// Deletes changes from the outbox, by an array of their numbers, unless another session than the given one has the
+  /// outbox. The lock makes a session that begins meanwhile wait for the end of this statement.
+  var removal: String {
+    """
+    WITH holder AS (SELECT 1 FROM \(tie) WHERE session = $2::text FOR SHARE)
+    DELETE FROM \(outbox) WHERE id = ANY ($1::bigint[]) AND EXISTS (SELECT FROM holder)
+    """
+  }
+
+  // MARK: The outbox's store
+
+  /// Whether the outbox is tied to no store, to the store with the ID $2, or to one of the stores with the IDs and
+  /// names $4, which that store replaces. Without a store, $2 is empty.
+  private var isAllowed: String {
+    "(store IN ('', $2::text) OR store = ANY (string_to_array($4::text, ' ')) "
+      + "OR name = ANY (string_to_array($4::text, ' ')))"
+  }
+
+  /// Gives the outbox to the session $1, unless it is tied to another store. If it was tied to a replaced store, ties it
+  /// to the store with the ID $2 and the name $3. Returns a row if the session has the outbox.
+  var claim: String {
+    """
+    UPDATE \(tie) SET session = $1::text, store = CASE store WHEN '' THEN '' ELSE $2::text END,
+      name = CASE store WHEN '' THEN '' ELSE $3::text END
+    WHERE \(isAllowed) RETURNING session
+    """
+  }
+
+  /// Ties the outbox to the store with the ID $2 and the name $3, unless another session has the outbox or it is tied
+  /// to another store. Returns a row if it does.
+  var bind: String {
+    """
+    UPDATE \(tie) SET store = $2::text, name = $3::text WHERE session = $1::text AND \(isAllowed) RETURNING session
+    """
+  }
+
+  /// Ties the outbox to the store with the ID $1 and the name $2, whatever it was tied to, and takes it from its
+  /// session. Returns a row.
+  var move: String {
+    "UPDATE \(tie) SET store = $1::text, name = $2::text, session = '' RETURNING session"
+  }
+
+  /// The ID and name of the store that the outbox is tied to.
+  var tiedStore: String { "SELECT store, name FROM \(tie)" }
 
   var listen: String { "LISTEN \(channel)" }
 
@@ -161,7 +205,7 @@ public struct FollowedTable: Sendable, Hashable {
   /// Identifies the expressions that the trigger was made from. It is stored in the comment of the trigger's function,
   /// so that a trigger for other columns is noticed.
   var fingerprint: String {
-    "Sluice, 2, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
+    "Sluice, 3, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
   /// The trigger's function. It writes to the outbox only if the key, account, state, revision or expiry has changed:
@@ -240,6 +284,16 @@ public struct FollowedTable: Sendable, Hashable {
       "CREATE INDEX IF NOT EXISTS \"\(outboxName)_key_id\" ON \(outbox) (key_id)",
       "COMMENT ON TABLE \(outbox) IS 'changes of API keys that key-publisher follow has not published yet'",
       """
+      CREATE TABLE IF NOT EXISTS \(tie) (
+        id smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+        store text NOT NULL DEFAULT '',
+        name text NOT NULL DEFAULT '',
+        session text NOT NULL DEFAULT ''
+      )
+      """,
+      "INSERT INTO \(tie) DEFAULT VALUES ON CONFLICT DO NOTHING",
+      "COMMENT ON TABLE \(tie) IS 'the key store that gets the changes of the outbox, and the session of key-publisher follow'",
+      """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $sluice$
       \(body)
       $sluice$
@@ -269,31 +323,36 @@ public struct FollowedTable: Sendable, Hashable {
     -- Run this as the owner of \(tableName). A follower with another user needs:
     --   GRANT SELECT ON \(tableName) TO follower;
     --   GRANT SELECT, DELETE ON \(outbox) TO follower;
+    --   GRANT SELECT, UPDATE ON \(tie) TO follower;
 
     """ + installation(first: first).map { $0 + ";\n" }.joined()
   }
 
-  /// Returns three texts: the comment of the trigger's function, how many of the two triggers are enabled, and the
-  /// outbox's name. The first and the third are null if the function or the outbox doesn't exist.
+  /// Returns four texts: the comment of the trigger's function, how many of the two triggers are enabled, the outbox's
+  /// name, and the name of the table with its store. All but the second are null if the object doesn't exist.
   var check: String {
     """
     SELECT obj_description(to_regprocedure('\(function)()'), 'pg_proc'),
       (SELECT count(*)::text FROM pg_trigger WHERE tgrelid = to_regclass('\(tableName)')
         AND tgname IN ('\(outboxName)', '\(outboxName)_truncate') AND tgenabled IN ('O', 'A')),
-      to_regclass('\(outbox)')::text
+      to_regclass('\(outbox)')::text, to_regclass('\(tie)')::text
     """
   }
 
   /// Why the outbox wouldn't get the table's changes; nil if it gets them.
   /// - Parameter row: The result of ``check``.
   func objection(to row: [String?]) -> String? {
-    guard row.count == 3, row[2] != nil, let comment = row[0], row[1] == "2" else {
+    guard row.count == 4, row[2] != nil, let comment = row[0], row[1] == "2" else {
       return "there is no trigger on \(tableName) that fills \(outbox), or it is disabled: run the same command with "
         + "--install, or run what --print-install prints as the table's owner"
     }
     guard comment == fingerprint else {
       return "the trigger on \(tableName) was installed with other columns or by another version of Sluice: run the "
         + "same command with --install"
+    }
+    guard row[3] != nil else {
+      return "the table \(tie), which says which store the outbox \(outbox) is tied to, doesn't exist: run the same "
+        + "command with --install"
     }
     return nil
   }

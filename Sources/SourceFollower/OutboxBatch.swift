@@ -37,6 +37,8 @@ struct OutboxBatch: Sendable, Hashable {
   private(set) var numbers: [Int64] = []
   /// Whether the source is a standby server, which may be behind its primary.
   private(set) var isStandby = false
+  /// The session that had the outbox; nil if the table with the outbox's store has lost its row.
+  private(set) var session: String?
   /// Whether the outbox had no other changes.
   private(set) var isComplete = true
   /// Whether the table was truncated. Then a comparison must find the keys that are gone.
@@ -53,10 +55,11 @@ struct OutboxBatch: Sendable, Hashable {
 
   /// - Parameter rows: The result of ``FollowedTable/waitingChanges``.
   init(_ rows: [[String?]]) throws {
-    guard let first = rows.first, rows.allSatisfy({ $0.count == 8 }) else {
-      throw Unexpected(description: "expected rows of 8 columns from the outbox, got \(rows.count) others")
+    guard let first = rows.first, rows.allSatisfy({ $0.count == 9 }) else {
+      throw Unexpected(description: "expected rows of 9 columns from the outbox, got \(rows.count) others")
     }
     isStandby = first[0] != "false"
+    session = first[8]
     var read: [(number: UInt64, columns: [String?])] = []
     for row in rows where row[1] != nil {
       guard let number = row[1].flatMap({ Int64($0) }), number >= 0, row[2] != nil else {

@@ -106,15 +106,21 @@ final class SourceDatabase: @unchecked Sendable {
     }
   }
 
-  /// Runs a statement with an array of numbers as its parameter.
-  func run(_ statement: String, numbers: [Int64]) async throws {
+  /// Runs a statement with texts as its parameters.
+  /// - Parameter numbers: An array of numbers as the parameter before the texts; nil for none.
+  /// - Returns: The rows. All their columns must be texts.
+  @discardableResult
+  func run(_ statement: String, numbers: [Int64]? = nil, texts: [String]) async throws -> [[String?]] {
     try await run { (connection, patience) throws(PostgresFailure) in
       var values = PostgresValues()
-      values.addArray(of: .int8, numbers) { number, bytes in
-        PostgresValues.append(number, to: &bytes)
-        return true
+      if let numbers {
+        values.addArray(of: .int8, numbers) { number, bytes in
+          PostgresValues.append(number, to: &bytes)
+          return true
+        }
       }
-      _ = try connection.run(statement, patience, with: values)
+      for text in texts { values.add(text) }
+      return Self.texts(try connection.run(statement, patience, with: values))
     }
   }
 

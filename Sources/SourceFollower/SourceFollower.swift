@@ -7,7 +7,8 @@
 //
 // Only one follower is active at a time. It holds the lease for applying lists, so `import` and `sync` wait for it as
 // well, and every script that writes checks the lease in the same step. Other followers wait for the lease, and take
-// over.
+// over. The lease is in the store. So that followers of different stores don't share an outbox, the outbox says which
+// store and which session have it (see OutboxClaim).
 
 public import KeyStore
 public import Logging
@@ -157,6 +158,22 @@ public struct SourceFollower: Sendable {
       try await database.run(table.installation(first: first))
     } catch let failure as SourceDatabase.Failure {
       throw CannotFollow(description: "the trigger wasn't installed: \(failure)")
+    }
+  }
+
+  /// Ties the outbox of a table to the store at an address, whatever store it was tied to.
+  /// - Returns: The store, as text.
+  public static func moveOutbox(
+    of table: FollowedTable, at address: SourceAddress, to connection: RedisConnection, _ layout: StoreLayout
+  ) async throws -> String {
+    let database = SourceDatabase(address, deadline: .seconds(60))
+    do {
+      let row = try await database.run([table.check]).first ?? []
+      if let objection = table.objection(to: row) { throw CannotFollow(description: objection) }
+      let store = try await OutboxClaim.move(table, in: database, to: connection, layout)
+      return "\(store)"
+    } catch let failure as SourceDatabase.Failure {
+      throw CannotFollow(description: "the outbox wasn't moved: \(failure)")
     }
   }
 }

@@ -9,8 +9,8 @@ struct Adopt: AsyncParsableCommand {
     discussion: """
       A node that mirrors one store ignores any other store: known keys stay admitted, all other keys are answered 503. If \
       you had to create a new store, run adopt on it with the name of the lost store, or with its ID, which the nodes' log and \
-      sync-status show. The nodes follow within 2 seconds. Keys that the new store doesn't have stay admitted until they \
-      are put, or until key-publisher confirm.
+      sync-status show. The nodes follow within 2 seconds, and key-publisher follow fills this store instead of the other \
+      one. Keys that the new store doesn't have stay admitted until they are put, or until key-publisher confirm.
       """)
 
   @OptionGroup var store: StoreWriting

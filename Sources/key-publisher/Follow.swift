@@ -31,6 +31,9 @@ struct Follow: AsyncParsableCommand {
 
       A follower runs until SIGTERM or SIGINT. Start followers on two machines: one follows, the other stands by and \
       takes over. key-publisher source shows the age of the mark, and sets its maximum age for refusals.
+
+      The first follower of an outbox ties it to its store, and a follower of another store ends with an error. A store that \
+      replaces the tied one gets the outbox after key-publisher adopt. --move-outbox ties it to any other store.
       """)
 
   @OptionGroup var store: StoreAccess
@@ -91,6 +94,10 @@ struct Follow: AsyncParsableCommand {
   var install = false
   @Flag(help: .commandLineOnly("With --table: print the statements that --install runs, and end."))
   var printInstall = false
+  @Flag(
+    help: .commandLineOnly(
+      "With --table: tie the outbox to the store at this address, whatever store it was tied to, and end."))
+  var moveOutbox = false
 
   func run() async throws {
     let settings = Settings()
@@ -120,13 +127,23 @@ struct Follow: AsyncParsableCommand {
         try await SourceFollower.install(table, at: address, first: first)
         logger.notice("the trigger is installed", metadata: ["source": "\(address)"])
       }
-      let follower = SourceFollower(source, into: layout, options: options, logger: logger) {
+      let connect: @Sendable () async throws -> RedisConnection = {
         var options = RedisOptions()
         options.name = "key-publisher"
         options.needsPrimary = true
         return try await RedisConnection.connected(
           to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
-      } afterComparison: { [seal] connection in
+      }
+      if moveOutbox {
+        guard case .table(let address, let table) = source else { throw ValidationError("--move-outbox needs --table") }
+        let connection = try await connect()
+        defer { connection.close() }
+        let identity = try await SourceFollower.moveOutbox(of: table, at: address, to: connection, layout)
+        return try Results(isJSON: false).write("the outbox is tied to the store \(identity)\n")
+      }
+      let follower = SourceFollower(
+        source, into: layout, options: options, logger: logger, connect: connect
+      ) { [seal] connection in
         guard seal else { return 0 }
         do {
           let sealed = try await sealStore(connection, layout, mayBeEmpty: false)

@@ -42,7 +42,8 @@ struct FollowColumns: ParsableArguments {
 
   private static let outbox = Setting<String>(
     "outbox",
-    "With --table: the name of the outbox, in the table's schema. To follow one table into two stores, use two outboxes.",
+    "With --table: the name of the outbox, in the table's schema. An outbox is tied to one store: to follow one table into "
+      + "two stores, use two outboxes.",
     shown: "name", default: "sluice_key_changes")
   @Option(help: Self.outbox.help) var outbox: String?
 

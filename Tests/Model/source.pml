@@ -9,6 +9,8 @@
    copy, RESTORE    a replica or a backup; a failover to it, or its restoration
    lease ends       KeyStore: ListLease; write_changes.lua and mark.lua, which check the lease
    session          SourceFollower.run, FollowSession.follow
+   claim            OutboxClaim.init; its check in OutboxClaim.requireHolds and FollowedTable.removal
+   elsewhere        a follower of another store that uses the same outbox
    compare          FollowPlan.began; Comparison.run reads Redis's time and the version
    list             ListSupply.read: all keys, and those in the outbox, in one snapshot
    apply            Publication.carryOut
@@ -36,6 +38,9 @@
    sent to the source may come later. So the two followers also stand for two sessions of one process.
    The first of them follows, unless it has such a removal left.
 
+   A follower of another store claims the outbox at any time, and removes all rows at any time while it has the outbox.
+   Its own store isn't here. It may have the ID of this store, as a copy does, so no ID is compared.
+
    What replica.pml shows is taken for granted: a mirror that has reached a position is what the store was there, and that
    store is the primary. A session ends with its connection, when a copy takes the store's place.
 
@@ -45,7 +50,7 @@
 
 #define NOBODY 2
 #define NAME(f) ((f) -> second : first)
-mtype = { first, second, none, asked, waits, off, idle, began, listed, applied, timed, read, carried, sent };
+mtype = { first, second, none, asked, waits, off, idle, began, listed, applied, timed, read, carried, sent, claiming };
 
 /* ---- The switches, as in -DSWITCHES=LISTS+NO_CHECK: what is taken out of the protocol, or not taken for granted ---- */
 #define NO_WAIT        1      /* the first read decides, by the store alone */
@@ -60,10 +65,13 @@ mtype = { first, second, none, asked, waits, off, idle, began, listed, applied, 
 #define NO_SEARCH      512    /* a key that was left to its row isn't missed if the row is gone */
 #define CLOCK_BACK     1024   /* Redis's clock is set back between a follower's read of it and the mark */
 #define LISTS          2048   /* a source without an outbox: each mark follows a comparison */
+#define NO_CLAIM       4096   /* followers don't claim the outbox, and one of another store removes rows */
+#define OLD_BUILD      8192   /* followers don't claim the outbox, and there is none of another store */
 #ifndef SWITCHES
 #define SWITCHES 0
 #endif
 #define IS(switch) ((SWITCHES) & (switch))
+#define CLAIMS (!IS(NO_CLAIM+OLD_BUILD+LISTS))
 #ifndef REACH
 #define REACH 0
 #endif
@@ -72,6 +80,7 @@ mtype = { first, second, none, asked, waits, off, idle, began, listed, applied, 
 /* ---- The source ---- */
 bool source;                      /* the key is active */
 byte outbox;                      /* there are rows that (bits 0 to 3) nobody has read, the first, the second, both */
+byte claim = NOBODY;              /* the follower that has the outbox; NOBODY: one of another store */
 
 /* ---- The store, and a copy of it ---- */
 bool store, copied;               /* the key is active */
@@ -101,6 +110,9 @@ inline noMoment(who) { held[who] = false; momentLate[who] = false; momentAhead[w
 inline tidy() {
   if :: !marked && !IS(OTHER_VERSION) -> late = false; fresh = false; ahead = false
      :: question != waits -> late = false; fresh = false
+     :: else fi;
+  if :: claim == 0 && comparison[0] == off && step[0] == off -> claim = NOBODY
+     :: claim == 1 && comparison[1] == off && step[1] == off -> claim = NOBODY
      :: else fi;
   for (g : 0 .. 1) {
     if :: !equal[g] && !IS(LISTS) -> noMoment(g) /* this moment will be no mark */
@@ -171,6 +183,9 @@ active proctype world() {
        tidy() }
   :: OTHER(true) :: OTHER(false)
   :: d_step { true -> printf("| another program: changes another key\n"); changed(NOBODY); tidy() }
+  :: d_step { claim != NOBODY && CLAIMS -> claim = NOBODY; printf("| elsewhere: claims the outbox\n"); tidy() }
+  :: d_step { outbox != 0 && (claim == NOBODY && CLAIMS || IS(NO_CLAIM)) ->
+       outbox = 0; printf("| elsewhere: removes all rows from the outbox\n"); tidy() }
   :: d_step { lease != NOBODY -> f = lease; printf("| %e follower: its lease ends\n", NAME(f)); end(f); tidy() }
   :: d_step { true -> copied = store; copiedMark = marked; printf("| Redis: a copy is made\n"); tidy() }
   :: RESTORE(false) :: RESTORE(true)
@@ -185,8 +200,11 @@ active proctype world() {
 #define LEADS(f) (lease == f)
 #define FOLLOW(f) \
   :: d_step { step[f] == off && lease == NOBODY && (f == 0 || step[0] != off) -> /* session */ \
-       printf("| %e follower: begins\n", NAME(f)); lease = f; comparison[f] = idle; step[f] = idle; \
+       printf("| %e follower: begins\n", NAME(f)); lease = f; step[f] = idle; \
+       comparison[f] = (CLAIMS -> claiming : idle); \
        if :: IS(NO_COMPARISON) -> followed[f] = true; equal[f] = true :: else fi } \
+  :: d_step { LEADS(f) && comparison[f] == claiming -> /* claim */ \
+       printf("| %e follower: claims the outbox\n", NAME(f)); claim = f; comparison[f] = idle; tidy() } \
   :: d_step { LEADS(f) && comparison[f] == idle && step[f] == idle && (!followed[f] || !IS(NO_COMPARISON)) -> /* compare */ \
        printf("| %e follower: begins to compare\n", NAME(f)); comparison[f] = began; again[f] = false; \
        if :: !followed[f] -> foreign[f] = false :: else fi; /* from here on it knows the version */ \
@@ -210,9 +228,11 @@ active proctype world() {
          if :: !again[f] -> equal[f] = true :: else fi \
        fi; \
        tidy() } \
-  :: d_step { LEADS(f) && step[f] == idle && followed[f] -> /* time */ \
+  :: d_step { LEADS(f) && step[f] == idle && followed[f] && comparison[f] != claiming -> /* time */ \
        step[f] = timed; if :: !IS(LATE_TIME) -> takeTime(f) :: else fi; tidy() } \
-  :: d_step { LEADS(f) && step[f] == timed -> /* outbox */ \
+  :: d_step { LEADS(f) && step[f] == timed && CLAIMS && claim != f -> /* outbox: another session has it */ \
+       printf("| %e follower: has lost the outbox\n", NAME(f)); end(f); tidy() } \
+  :: d_step { LEADS(f) && step[f] == timed && (!CLAIMS || claim == f) -> /* outbox */ \
        printf("| %e follower: reads the outbox\n", NAME(f)); step[f] = read; readRows(f); \
        if :: IS(EARLY_REMOVAL) -> dropRows(f) :: else fi; \
        if :: skipped[f] && !filled[f] -> HERE(3); doubt(f) :: else fi; skipped[f] = false; tidy() } \
@@ -225,9 +245,10 @@ active proctype world() {
        if :: equal[f] -> mark(f) :: else -> note(f); noMoment(f) fi; \
        step[f] = (filled[f] -> sent : idle); batch[f] = false; tidy() } \
   :: d_step { step[f] == sent -> /* remove */ \
-       printf("| %e follower: removes rows from the outbox\n", NAME(f)); \
+       if :: CLAIMS && claim != f -> printf("| %e follower: removes no rows, as it has lost the outbox\n", NAME(f)); HERE(5) \
+          :: else -> printf("| %e follower: removes rows from the outbox\n", NAME(f)); dropRows(f) fi; \
        if :: comparison[f] == off && lease == 1 - f -> HERE(2) :: else fi; \
-       dropRows(f); forgetRows(f); step[f] = (comparison[f] == off -> off : idle); tidy() } \
+       forgetRows(f); step[f] = (comparison[f] == off -> off : idle); tidy() } \
   :: d_step { step[f] == sent && comparison[f] == off -> /* the removal never comes */ \
        forgetRows(f); step[f] = off; tidy() }
 

@@ -44,7 +44,7 @@ import Testing
   @Test func `a key whose change disappears after the first comparison skipped it is compared again`() async throws {
     let bench = try await FollowBench(keys: 20)
     let follower = try await bench.heldUpFollower(after: "UPDATE api_keys SET account = 'other' WHERE secret = 'sk_1'")
-    // A former session deletes the change late. In the meantime the store was restored from an older copy.
+    // Somebody deletes the change by hand, or a follower of an earlier build does, and the store lacks it.
     #expect(try await bench.waiting() == 1)
     try await bench.postgres.query("DELETE FROM sluice_key_changes")
     try await bench.unlockTable()

@@ -30,6 +30,11 @@ struct FollowBench: Sendable {
       """)
   }
 
+  private init(redis: RedisServer, postgres: PostgresServer) { (self.redis, self.postgres) = (redis, postgres) }
+
+  /// The same database, and another Redis.
+  func beside() async throws -> FollowBench { FollowBench(redis: try await RedisServer.start(), postgres: postgres) }
+
   var environment: [String: String] {
     ["SLUICE_REDIS": redis.endpoint.description, "SLUICE_SOURCE": postgres.address]
   }
@@ -43,6 +48,30 @@ struct FollowBench: Sendable {
     let process = try await start(Self.columns + ["--install", "--mark-every", "100ms"] + arguments)
     try await process.waitForLine(containing: "the store is equal to the source")
     return process
+  }
+
+  struct CommandFailed: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  /// Runs a command of key-publisher, which must succeed.
+  /// - Returns: Its standard output.
+  @discardableResult
+  func publisher(_ arguments: String...) async throws -> String {
+    let process = try await ServiceProcess.start("key-publisher", arguments, environment: environment)
+    guard try await process.waitForExit() == .exited(0) else {
+      throw CommandFailed(description: "key-publisher \(arguments): \(process.outputs)")
+    }
+    try await process.waitForOutputs()
+    return process.standardOutput.text
+  }
+
+  /// The store's ID and name; nil if there is no store.
+  func store() async throws -> StoreIdentity? {
+    try await with { connection in
+      guard case .found(let position) = try await connection.storePosition(layout) else { return nil }
+      return position.store
+    }
   }
 
   /// The record of a key, read on a connection of its own; nil also if there is no store.

@@ -19,6 +19,7 @@ import Testing
 
   @Test func `an outbox is in its table's schema`() throws {
     #expect(try table("App.Keys").outbox == "\"App\".\"sluice_key_changes\"")
+    #expect(try table("App.Keys").tie == "\"App\".\"sluice_key_changes_store\"")
     #expect(try table().outbox == "\"sluice_key_changes\"")
   }
 
@@ -29,12 +30,15 @@ import Testing
     ])
     #expect(prints.count == 5)
     let table = try table()
-    #expect(table.objection(to: [table.fingerprint, "2", "x"]) == nil)
-    let rows: [[String?]] = [[nil, "0", nil], [table.fingerprint, "1", "x"], [table.fingerprint, "2", nil], []]
+    #expect(table.objection(to: [table.fingerprint, "2", "x", "x"]) == nil)
+    let rows: [[String?]] = [
+      [nil, "0", nil, nil], [table.fingerprint, "1", "x", "x"], [table.fingerprint, "2", nil, "x"],
+      [table.fingerprint, "2", "x", nil], [],
+    ]
     for row in rows {
       #expect(table.objection(to: row)?.contains("--install") == true)
     }
-    #expect(table.objection(to: ["Sluice, 1, 00", "2", "x"])?.contains("other columns") == true)
+    #expect(table.objection(to: ["Sluice, 2, 00", "2", "x", nil])?.contains("other columns") == true)
   }
 
   @Test func `a query's columns are named like a list's, and a misspelt one is refused`() throws {

@@ -11,12 +11,13 @@ import Testing
     _ number: Int, _ secret: String, _ state: String?, revision: String? = nil, account: String = "acme",
     end: String? = nil, deleted: Bool = false
   ) -> [String?] {
-    ["false", "\(number)", id(secret), account, state, revision, end, deleted ? "true" : "false"]
+    ["false", "\(number)", id(secret), account, state, revision, end, deleted ? "true" : "false", "session"]
   }
 
   @Test func `an empty outbox says whether the server is a standby`() throws {
-    let nothing: [String?] = Array(repeating: nil, count: 7)
+    let nothing: [String?] = Array(repeating: nil, count: 7) + ["session"]
     let batch = try OutboxBatch([["false"] + nothing])
+    #expect(batch.session == "session")
     #expect(batch.isEmpty && batch.isComplete && !batch.isStandby && batch.additions.isEmpty)
     #expect(try OutboxBatch([["true"] + nothing]).isStandby)
     #expect(throws: OutboxBatch.Unexpected.self) { try OutboxBatch([]) }
@@ -71,7 +72,8 @@ import Testing
   }
 
   @Test func `a truncated table is noticed`() throws {
-    let batch = try OutboxBatch([["false", "1", "", nil, nil, nil, nil, "true"], Self.row(2, "b", "active")])
+    let truncation: [String?] = ["false", "1", "", nil, nil, nil, nil, "true", "session"]
+    let batch = try OutboxBatch([truncation, Self.row(2, "b", "active")])
     #expect(batch.wasTruncated && batch.problems.isEmpty && batch.numbers == [1, 2] && batch.additions.count == 1)
   }
 

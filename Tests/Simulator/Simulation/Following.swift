@@ -1,5 +1,6 @@
-// Publishers that follow the source. A round has four steps, and anything can happen between two of them: Redis's time
-// is read, then the source, then the changes are carried out in the store, then the store is marked.
+// Publishers that follow the source. A session claims the outbox. Then a round has five steps, and anything can happen
+// between two of them: Redis's time is read, then the source, then the changes are carried out in the store, then the
+// store is marked, and then the changes are deleted from the outbox.
 
 import KeyReplica
 import SimulatedStore
@@ -71,7 +72,7 @@ extension Simulation {
       let former = servers[follower.server]
       if !former.isDown, former.dataset.lease?.number == lease { former.dataset.lease = nil }
     }
-    follower.hasChanged = false
+    (follower.hasChanged, follower.hasTied) = (false, false)
     follower.position = nil
     follower.largest = 0
     next(follower, .readTime, after: pause)
@@ -82,9 +83,9 @@ extension Simulation {
     begin(follower, after: .milliseconds(faulty ? random.within(20...400) : 50))
   }
 
-  /// All followers' connections end, because the address leads to another server from now on.
-  func reconnectFollowers() {
-    for follower in followers where follower.isRunning { end(follower, "its address leads elsewhere") }
+  /// A follower's connection ends, because its address leads to another server from now on.
+  func reconnect(_ follower: SimulatedFollower) {
+    if follower.isRunning { end(follower, "its address leads elsewhere") }
   }
 
   private func next(_ follower: SimulatedFollower, _ step: SimulatedFollower.Step, after pause: Duration? = nil) {
@@ -96,18 +97,14 @@ extension Simulation {
 
   func follow(_ follower: SimulatedFollower, _ session: Int, _ step: SimulatedFollower.Step) {
     guard let source, follower.isRunning, follower.session == session else { return }
-    if step == .readSource {
-      if let until = source.awayUntil, until > now { return end(follower, "the source is away") }
-      follower.rows = source.rows
-      follower.entries = source.outbox
-      return next(follower, .carryOut)
-    }
-    if follower.lease == nil, !takeLease(follower) {
+    if [.claim, .readSource, .remove].contains(step) { return read(source, for: follower, step) }
+    let isNew = follower.lease == nil
+    if isNew, !takeLease(follower) {
       // It stands by.
       return next(follower, .readTime, after: .milliseconds(random.within(50...300)))
     }
-    let server = servers[followedAddress]
-    guard follower.server == followedAddress, !server.isDown, !server.isDemoted, !server.isDeposed,
+    let server = servers[address(of: follower)]
+    guard follower.server == address(of: follower), !server.isDown, !server.isDemoted, !server.isDeposed,
       server.stalledUntil.map({ $0 <= now }) ?? true, !random.chance(server.failing)
     else { return end(follower, "Redis doesn't answer") }
     if step != .readTime, server === self.server, !server.earlier.isEmpty, occurs(.restoredUnderFollower) {
@@ -118,22 +115,49 @@ extension Simulation {
       return end(follower, "its lease has ended")
     }
     server.dataset.lease?.until = now + Self.leaseTime
+    if isNew {
+      let meta = server.dataset.store.meta
+      follower.found = (meta?.store, meta?.adopted ?? [])
+      return next(follower, .claim)
+    }
     switch step {
     case .readTime:
       follower.moment = server.time(at: now)
       follower.momentAt = now
       next(follower, .readSource)
-    case .readSource: break
     case .carryOut: carryOut(follower)
     case .mark: mark(follower)
+    case .claim, .readSource, .remove: break
+    }
+  }
+
+  /// The steps of a round that need the source only.
+  private func read(_ source: SimulatedSource, for follower: SimulatedFollower, _ step: SimulatedFollower.Step) {
+    if let until = source.awayUntil, until > now { return end(follower, "the source is away") }
+    switch step {
+    case .claim:
+      guard let number = source.claim(for: follower.found.store, replacing: follower.found.replaced) else {
+        return end(follower, "the outbox is tied to another store")
+      }
+      follower.claim = number
+      next(follower, .readTime)
+    case .readSource:
+      guard source.session == follower.claim else { return end(follower, "another session has the outbox") }
+      follower.rows = source.rows
+      follower.entries = source.outbox
+      next(follower, .carryOut)
+    case .remove:
+      source.remove(Set(follower.entries.map(\.number)), by: follower.claim)
+      next(follower, .readTime, after: .milliseconds(random.within(20...(faulty ? 200 : 100))))
+    case .readTime, .carryOut, .mark: break
     }
   }
 
   private func takeLease(_ follower: SimulatedFollower) -> Bool {
-    let server = servers[followedAddress]
+    let server = servers[address(of: follower)]
     guard let lease = takeLease(of: server, succeeding: follower.formerLease) else { return false }
     (follower.lease, follower.formerLease) = (lease, nil)
-    follower.server = followedAddress
+    follower.server = address(of: follower)
     return true
   }
 
@@ -212,6 +236,12 @@ extension Simulation {
       // The changes stay in the outbox until the replicas have them.
       return next(follower, .readTime, after: pause)
     }
+    if !follower.hasTied {
+      guard let source, let store = server.dataset.store.meta?.store, source.tie(to: store, by: follower.claim) else {
+        return end(follower, "another session has the outbox, or the store was replaced")
+      }
+      follower.hasTied = true
+    }
     do throws(StoreRefusal) {
       let isWritten = try server.dataset.store.mark(
         follower.moment, of: known.epoch, at: known.version, digest: known.digest, now: server.time(at: now))
@@ -231,8 +261,7 @@ extension Simulation {
     }
     follower.hasChanged = false
     follower.largest = max(follower.largest, follower.entries.map(\.number).max() ?? 0)
-    source?.remove(Set(follower.entries.map(\.number)))
-    next(follower, .readTime, after: pause)
+    next(follower, .remove)
   }
 
   /// Since when the store at the address has had a maximum age for its mark without a break.
@@ -279,8 +308,8 @@ extension Simulation {
 
   func mendFollowing() {
     guard let source else { return }
-    if misdirected != nil { reconnectFollowers() }
-    (misdirected, maxRevoked) = (nil, 100)
+    redirectFollowers()
+    maxRevoked = 100
     source.awayUntil = nil
     source.commitAll(at: now)
     for follower in followers where !follower.isRunning { revive(follower) }

@@ -1,24 +1,45 @@
 // Followers whose address leads to a wrong store: a mistyped host, or a DNS record that was changed. They make that
 // store equal to the source and mark it, as far as their guard allows it. Nobody marks the nodes' own store meanwhile.
 //
-// All followers of a source go to the wrong store together, because they share an outbox. Two followers that use one
-// outbox for two stores would take each other's changes; `follow --outbox` says so. So no session goes on while the
-// address changes.
+// One follower goes there alone, or all together. All of them use one outbox, and a follower at another store must not
+// take changes that the nodes' own store needs. The wrong store may have the ID of the nodes' own, as a copy has.
 
 import KeyReplica
 import SimulatedStore
 
 extension Simulation {
-  /// The server that followers' new sessions reach.
-  var followedAddress: Int { misdirected ?? address }
+  /// The server that a follower's new sessions reach.
+  func address(of follower: SimulatedFollower) -> Int { follower.misdirected ?? address }
+
+  var isAnyoneMisdirected: Bool { followers.contains { $0.misdirected != nil } }
 
   func misdirectFollowers() {
-    guard misdirected == nil else { return }
+    guard !isAnyoneMisdirected, let alone = followers.randomElement(using: &random) else { return }
     if wrongServer == nil || wrongServer == address { addWrongStore() }
-    misdirected = wrongServer
-    reconnectFollowers()
+    guard let wrongServer else { return }
+    let areTogether = random.chance(400)
+    for follower in followers where areTogether || follower === alone {
+      follower.misdirected = wrongServer
+      reconnect(follower)
+    }
     agenda.add(
-      .calmDown(server: followedAddress, .misdirectedFollower), at: now + .milliseconds(random.within(50...4_000)))
+      .calmDown(server: wrongServer, .misdirectedFollower), at: now + .milliseconds(random.within(50...4_000)))
+  }
+
+  /// All followers' addresses are right again.
+  func redirectFollowers() {
+    for follower in followers where follower.misdirected != nil {
+      follower.misdirected = nil
+      reconnect(follower)
+    }
+  }
+
+  /// If the outbox is tied to another store than the nodes' own, an operator moves it.
+  func moveOutbox() {
+    guard let source, let tied = source.tied, let store = server.dataset.store.meta?.store, tied != store
+    else { return }
+    note { "an operator moves the outbox from the store \(tied) to \(store)" }
+    source.move(to: store)
   }
 
   /// A store of other keys, or a copy of the nodes' own, as test systems have them.

@@ -14,6 +14,10 @@ final class SimulatedSource {
   /// The keys' records, by number. A key that isn't in the source is `.none`.
   private(set) var rows: Holdings
   private(set) var outbox: [Entry] = []
+  /// The ID of the store that the outbox is tied to; nil until a follower has compared a store with the source.
+  private(set) var tied: String?
+  /// The number of the session that claimed the outbox last.
+  private(set) var session = 0
   /// Since when each key has been active without a break; nil where it isn't.
   private(set) var activeSince: [Instant?]
   /// Since when each key has been what it is.
@@ -59,14 +63,43 @@ final class SimulatedSource {
 
   func commitAll(at now: Instant) { for number in open.keys.sorted() { commit(number, at: now) } }
 
-  /// Deletes changes from the outbox.
-  func remove(_ numbers: Set<Int>) { outbox.removeAll { numbers.contains($0.number) } }
+  /// Gives the outbox to a new session.
+  /// - Parameter replaced: The stores that this one replaces.
+  /// - Returns: The session's number; nil if the outbox is tied to another store.
+  func claim(for store: String?, replacing replaced: [String]) -> Int? {
+    if let tied {
+      guard let store, store == tied || replaced.contains(tied) else { return nil }
+      self.tied = store
+    }
+    session += 1
+    return session
+  }
+
+  /// Ties the outbox to a store.
+  /// - Returns: False if another session has the outbox, or it is tied to another store.
+  func tie(to store: String, by number: Int) -> Bool {
+    guard number == session, tied ?? store == store else { return false }
+    tied = store
+    return true
+  }
+
+  /// Ties the outbox to any other store, and takes it from its session.
+  func move(to store: String) {
+    tied = store
+    session += 1
+  }
+
+  /// Deletes changes from the outbox, unless another session has it.
+  func remove(_ numbers: Set<Int>, by number: Int) {
+    guard number == session else { return }
+    outbox.removeAll { numbers.contains($0.number) }
+  }
 }
 
 /// A publisher that keeps the store equal to the source, and marks it.
 final class SimulatedFollower {
   enum Step {
-    case readTime, readSource, carryOut, mark
+    case claim, readTime, readSource, carryOut, mark, remove
   }
 
   let index: Int
@@ -79,6 +112,13 @@ final class SimulatedFollower {
   var formerLease: Int?
   /// Where the session's lease is.
   var server = 0
+  /// The server that it is led to while its address is wrong.
+  var misdirected: Int?
+  /// The ID of the store that the session found, and the stores that this one replaces.
+  var found: (store: String?, replaced: [String]) = (nil, [])
+  /// The session's number at the outbox, and whether it has tied the outbox to its store.
+  var claim = 0
+  var hasTied = false
   /// The last known position of the store; nil before the session's first comparison.
   var position: (epoch: String, version: UInt64, digest: Digest)?
   /// Redis's time before the source was read, and when that truly was.

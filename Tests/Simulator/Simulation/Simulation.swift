@@ -87,8 +87,7 @@ public final class Simulation {
   var source: SimulatedSource?
   var followers: [SimulatedFollower] = []
   var leases = 0
-  /// The server that followers are led to while their address is wrong, and the one that was used for that last.
-  var misdirected: Int?
+  /// The server that followers are led to while their address is wrong, or were led to last.
   var wrongServer: Int?
   /// The guard of followers' comparisons, in percent of the active keys, and how many it has stopped.
   var maxRevoked = 100
@@ -239,6 +238,7 @@ public final class Simulation {
       }
       if now >= confirmFrom {
         adoptStores()
+        moveOutbox()
         confirmRemovals()
         confirmFrom = now + .milliseconds(500)
       }

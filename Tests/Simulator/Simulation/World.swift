@@ -247,9 +247,10 @@ extension Simulation {
 
   private func mendPerhaps() {
     if random.chance(500) { adoptStores() }
+    if random.chance(500) { moveOutbox() }
     if random.chance(500) { confirmRemovals() }
     // Once the address is right again, the source is what the store should be.
-    if comparisonsStopped > 0, misdirected == nil, random.chance(300) { maxRevoked = 100 }
+    if comparisonsStopped > 0, !isAnyoneMisdirected, random.chance(300) { maxRevoked = 100 }
     if random.chance(200), let unknown = mostUnknown { confirm(unknownKeys: random.below(unknown + 1)) }
     if server.dataset.store.meta?.rebuildingTo != nil {
       // The operator's shell was gone.
@@ -478,9 +479,7 @@ extension Simulation {
         server.declared = server.replicas
       }
     case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
-    case .misdirectedFollower:
-      misdirected = nil
-      reconnectFollowers()
+    case .misdirectedFollower: redirectFollowers()
     default:
       guard let meta = server.dataset.store.meta, !KeyRecord.schemas.contains(meta.schema) else { return }
       server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
