@@ -1,9 +1,10 @@
 import Hiredis
-import IngestQueue
 import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing
+
+@testable import IngestQueue
 
 /// Claims take from all lists by turns.
 struct FairnessTests {
@@ -35,6 +36,26 @@ struct FairnessTests {
       #expect(state.done == Int64(made * envelopes))
       #expect(state.lists.count == QueueLayout.lists)
       #expect(state.lists[5] + state.lists[14] == 0)
+    }
+  }
+
+  @Test func `what is set aside goes behind all others in the shorter of its account's two lists`() async throws {
+    try await QueueUnderTest.with { queue in
+      let lists = AccountShuffleShard(account: EnvelopeHeader.numbered(0).account)
+      try await queue.fill(lists.first, 100..<150)
+      try await queue.fill(lists.second, 200..<203)
+      try await queue.push(0..<2)
+      let worker = try queue.worker()
+      guard case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: false, ownLimit: { _ in 0 }) else {
+        Issue.record("expected a batch from list 0")
+        return
+      }
+      #expect(try batch.numbers == [0, 1])
+      #expect(try await worker.settle(batch, [.setAside, .setAside]) == .settled(dead: 0))
+      let (longer, shorter) = (try await queue.pending(lists.first), try await queue.pending(lists.second))
+      #expect(longer == Array(100..<150))
+      #expect(shorter.prefix(3) == [200, 201, 202])
+      #expect(Set(shorter.dropFirst(3)) == [0, 1])
     }
   }
 

@@ -46,8 +46,8 @@ public enum Disposition: Sendable, Equatable {
   case done
   /// The entry returns to its list as the next one. That doesn't count as a failure: for example, the worker is ending.
   case putBack
-  /// The payload wasn't tried, because its account has more than its share of the batch. The entry goes to one of its
-  /// account's own lists, so that other accounts' payloads are first. That doesn't count as a failure.
+  /// The payload wasn't tried, because its account has more than its share of the batch. The entry goes to the
+  /// shorter of its account's own lists, behind all others there. That doesn't count as a failure.
   case setAside
   /// Storing failed, and the cause may pass. The entry returns after the delay, or becomes a dead letter if it failed too
   /// often.

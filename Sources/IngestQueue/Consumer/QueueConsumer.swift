@@ -194,7 +194,7 @@ public final class QueueConsumer: Sendable {
       layout: layout, worker: worker, slot: batch.slot, instance: instance, number: batch.number,
       attempts: limits.attempts, count: batch.entries.count,
       exceptions: fates.enumerated().compactMap { index, fate in
-        change(of: batch.entries[index], index, fate).map { SettleScript.Exception(index: index, change: $0) }
+        change(of: batch.entries[index], fate).map { SettleScript.Exception(index: index, change: $0) }
       })
     let backoff = Backoff()
     var generator = SystemRandomNumberGenerator()
@@ -219,20 +219,18 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  /// One of the two lists of the entry's account, by turns: a node keeps an account out of list 0 only while both of
-  /// its lists are in use.
-  private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
-    guard case .success(let envelope) = entry.content else { return 0 }
-    let hand = AccountShuffleShard(account: envelope.header.account)
-    return place.isMultiple(of: 2) ? hand.first : hand.second
+  /// The lists of the entry's account; nil for an entry that can't be read.
+  private func ownLists(of entry: ClaimedEntry) -> AccountShuffleShard? {
+    guard case .success(let envelope) = entry.content else { return nil }
+    return AccountShuffleShard(account: envelope.header.account)
   }
 
   /// The change that the script makes to an entry; nil if it is simply removed.
-  private func change(of entry: ClaimedEntry, _ index: Int, _ fate: Disposition) -> SettleScript.Change? {
+  private func change(of entry: ClaimedEntry, _ fate: Disposition) -> SettleScript.Change? {
     switch fate {
     case .done: entry.failures > 0 ? .clear : nil
-    case .putBack: .putBack(list: entry.isLarge ? ownList(of: entry, index) : 0)
-    case .setAside: .putBack(list: ownList(of: entry, index))
+    case .putBack: .putBack(entry.isLarge ? ownLists(of: entry) : nil)
+    case .setAside: ownLists(of: entry).map(SettleScript.Change.setAside) ?? .putBack(nil)
     case .retry(let reason, let delay): .retry(reason: reason, delay: delay)
     case .postpone(let delay): .postpone(delay: delay)
     case .dead(let reason): .dead(reason: reason)

@@ -27,14 +27,17 @@ struct SettleScript: ScriptCall {
   enum Change {
     /// The entry is removed, together with the record of its failures.
     case clear
-    case putBack(list: Int)
+    /// To the front of list 0, or of the shorter list of an account.
+    case putBack(AccountShuffleShard?)
+    /// Behind all others in the shorter list of an account.
+    case setAside(AccountShuffleShard)
     case retry(reason: String, delay: Duration)
     case postpone(delay: Duration)
     case dead(reason: String)
 
     /// The names of the changes in the script.
     enum Name: String, CaseIterable {
-      case clear, back, retry, postpone, dead
+      case clear, back, aside, retry, postpone, dead
     }
   }
 
@@ -58,11 +61,16 @@ struct SettleScript: ScriptCall {
     func append(_ index: Int, _ name: Change.Name, reason: String = "", number: Int64 = 0) {
       arguments += [index, name.rawValue, reason, number] as [any RedisArgument]
     }
+    func append(_ index: Int, _ name: Change.Name, _ lists: AccountShuffleShard) {
+      append(index, name, reason: "\(lists.second)", number: Int64(lists.first))
+    }
     // The last one first: each goes to the end that claims take from, so the first entry must arrive there last.
     for exception in exceptions.reversed() {
       switch exception.change {
       case .clear: append(exception.index, .clear)
-      case .putBack(let list): append(exception.index, .back, number: Int64(list))
+      case .putBack(nil): append(exception.index, .back)
+      case .putBack(let lists?): append(exception.index, .back, lists)
+      case .setAside(let lists): append(exception.index, .aside, lists)
       case .retry(let reason, let delay):
         append(exception.index, .retry, reason: reason, number: delay.milliseconds)
       case .postpone(let delay): append(exception.index, .postpone, number: delay.milliseconds)

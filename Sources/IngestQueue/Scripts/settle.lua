@@ -4,8 +4,9 @@
 -- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first, and
 --       last the accounts' bytes in later.
 -- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each named entry, the last one
---       first: its index in the batch from 0, its disposition, a reason, a delay in ms (for an entry that returns, the
---       number of the list instead).
+--       first: its index in the batch from 0, its disposition, a reason, a delay in ms. For an entry that returns to a
+--       list: instead of the delay the list's number, and instead of the reason the number of a list that it goes to if
+--       that one is shorter, or nothing.
 -- Reply settled with the number that became dead letters | lost with the instance that has the claim | gone.
 
 -- include now.lua
@@ -53,13 +54,17 @@ local function postpone(envelope, delay)
 end
 for i = 5, #ARGV, 4 do
   local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  if fate == 'back' then
+  if fate == 'back' or fate == 'aside' then
     if redis.call('LLEN', claim) > place then
       -- Moved, so that the payload isn't written to the append-only file once more. The entries after it are already
       -- settled.
       redis.call('LTRIM', claim, 0, place)
-      local envelope = redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
-      added[delay] = (added[delay] or 0) + #envelope
+      local list, other = delay, tonumber(reason)
+      if other and redis.call('LLEN', KEYS[8 + other]) < redis.call('LLEN', KEYS[8 + list]) then list = other end
+      -- Claims take from the right. What is set aside goes behind all others: in front of them, claims would find the
+      -- same entries again and again.
+      local envelope = redis.call('LMOVE', claim, KEYS[8 + list], 'RIGHT', fate == 'aside' and 'LEFT' or 'RIGHT')
+      added[list] = (added[list] or 0) + #envelope
       done = done - 1
     end
   else

@@ -240,7 +240,7 @@ struct AccountTurnsTests {
     try await sink.close()
   }
 
-  @Test func `set aside, payloads wait in their account's lists in their order, and an attempt isn't counted`()
+  @Test func `set aside, payloads wait in both of their account's lists, and an attempt isn't counted`()
     async throws
   {
     try await WorkBench.with { bench in
