@@ -30,16 +30,15 @@ extension Simulation {
   /// An application changes keys in its own database, and its customers use them at once.
   func commitToSource() {
     guard let source else { return }
-    let changes = (0..<random.within(1...3)).map { _ in
-      (key: random.below(SimulatedKeys.all.count), holding: someRow())
-    }
-    let number = source.begin(changes)
+    let number = source.begin((0..<random.within(1...3)).map { _ in someChange() })
     if occurs(.lateCommit) {
       agenda.add(.commit(number: number), at: now + .milliseconds(random.within(10...1_500)))
     } else {
       commit(number)
     }
   }
+
+  func someChange() -> (key: Int, holding: Holding) { (random.below(SimulatedKeys.all.count), someRow()) }
 
   private func someRow() -> Holding {
     if random.chance(100) { return .none }
@@ -209,7 +208,9 @@ extension Simulation {
       guard isDone else { return end(follower, "the store refuses its changes") }
     }
     follower.position = server.dataset.store.meta.map { (epoch: $0.epoch, version: $0.version, digest: $0.digest) }
-    next(follower, .mark)
+    // Sometimes before a node that has a question has received what was carried out.
+    let isAtOnce = faulty && askedFor != nil && random.chance(400)
+    next(follower, .mark, after: isAtOnce ? .microseconds(random.within(1...30)) : nil)
   }
 
   /// The edit that makes a key in the store equal to the source; nil if it is equal already.

@@ -24,6 +24,12 @@ extension Simulation {
     }
     agenda.add(
       .calmDown(server: wrongServer, .misdirectedFollower), at: now + .milliseconds(random.within(50...4_000)))
+    // The application goes on: these are the changes that each of the followers could take from the others.
+    guard let source else { return }
+    for _ in 0..<random.within(0...4) {
+      let number = source.begin([someChange()])
+      agenda.add(.commit(number: number), at: now + .milliseconds(random.within(100...2_500)))
+    }
   }
 
   /// All followers' addresses are right again.
@@ -45,7 +51,8 @@ extension Simulation {
   /// A store of other keys, or a copy of the nodes' own, as test systems have them.
   private func addWrongStore() {
     var dataset = emptyDataset()
-    if random.chance(300), server.dataset.store.meta != nil {
+    // Most of the other stores don't pass the followers' guard.
+    if random.chance(600), server.dataset.store.meta != nil {
       dataset = server.dataset
       dataset.lease = nil
       // If the nodes' address leads there later, their store's history has two continuations.

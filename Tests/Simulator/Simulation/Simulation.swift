@@ -158,7 +158,8 @@ public final class Simulation {
     if !mix.isCalm, random.chance(350) {
       source = SimulatedSource(rows: someRows(), at: now)
       mix.addFaultsOfSource(random: &random)
-      followers = (0..<random.within(1...2)).map(SimulatedFollower.init)
+      // Where one may go astray alone there is another.
+      followers = (0..<random.within(mix[.misdirectedFollower] > 0 ? 2...3 : 1...2)).map(SimulatedFollower.init)
       if mix[.misdirectedFollower] > 0 || random.chance(300) { maxRevoked = random.pick([5, 20, 50]) }
       if random.chance(600) { sourceBound = .milliseconds(random.within(300...1500)) }
       if random.chance(600) {
