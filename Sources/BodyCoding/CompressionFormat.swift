@@ -52,4 +52,13 @@ enum ZstandardFrame {
     guard let first = bytes.first else { return false }
     return (0x50...0x5F).contains(first) && [0x2A, 0x4D, 0x18].starts(with: bytes.prefix(4).dropFirst())
   }
+
+  /// The window that a frame asks for, in bytes (RFC 8878, 3.1.1.1.2); nil if the bytes don't begin with a frame's
+  /// header that says so. A frame of a single segment asks for as many bytes as it announces.
+  static func window(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64? {
+    let isSingleSegment: UInt8 = 0x20
+    guard bytes.count >= 6, begins(bytes.prefix(4)), bytes[4] & isSingleSegment == 0 else { return nil }
+    let base = UInt64(1) << (10 + UInt64(bytes[5] >> 3))
+    return base + base / 8 * UInt64(bytes[5] & 7)
+  }
 }

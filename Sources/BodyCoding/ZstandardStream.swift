@@ -1,5 +1,7 @@
 // zstd, decoded by its own library. A frame can ask for a window of up to 2 GiB in a few bytes, so the window is
-// limited.
+// limited. The library doesn't compare a frame's window with the limit if the output has room for all of the frame.
+// Then the output buffer's size would decide whether a body is accepted, so the window is compared here too. The
+// library compares what a frame of a single segment needs.
 //
 // A frame may announce the size of its contents. The library compares it with the real size, except if it decodes in
 // pieces and the last block is empty. Then the output buffer's size would decide whether a body is corrupt. Fuzzing
@@ -11,6 +13,7 @@ struct ZstandardStream: ~Copyable, CompressedStream {
   /// 8 MiB. RFC 9659 allows senders of zstd as a Content-Encoding no larger window, and RFC 8878 wants every decoder to
   /// support this size.
   private static let largestWindowLog: Int32 = 23
+  private static let largestWindow = UInt64(1) << largestWindowLog
 
   private let context: OpaquePointer
   private var isAtFrame = true
@@ -31,7 +34,13 @@ struct ZstandardStream: ~Copyable, CompressedStream {
   mutating func step(
     _ input: UnsafeBufferPointer<UInt8>, into room: UnsafeMutableBufferPointer<UInt8>
   ) -> DecoderStep {
-    if isAtFrame { begin(input) }
+    if isAtFrame {
+      if let window = ZstandardFrame.window(input), window > Self.largestWindow {
+        let problem = "a frame asks for a window of \(window) bytes, more than \(Self.largestWindow)"
+        return DecoderStep(consumed: 0, produced: 0, state: .corrupt(problem))
+      }
+      begin(input)
+    }
     var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
     var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
     let status = ZSTD_decompressStream(context, &target, &source)

@@ -86,7 +86,19 @@ struct DecompressionBombTests {
     for window: Int32 in [24, 27, 30] {
       let body = try Compression.zstd(Self.zeros, window: window, times: 2)
       let error = #expect(throws: Decompression.Failure.self) { try decode(body, .zstd) }
-      #expect(error?.description.contains("too much memory") == true, "\(error as Any)")
+      #expect(error?.description.contains("a window of") == true, "\(error as Any)")
+    }
+  }
+
+  /// 256 times the same byte, with a window of 176 MiB. If there is room for all of it, the library needs no window.
+  @Test(arguments: [1, 2, 255, 256, 1 << 17])
+  func `a small zstd frame that asks for a large window is refused whatever room there is`(room: Int) {
+    let body: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x40, 0x8B, 0x00, 0x00, 0x03, 0x08, 0x00, 0x59]
+    #expect(
+      throws: Decompression.Failure.corrupt("a frame asks for a window of 184549376 bytes, more than 8388608")
+    ) {
+      try Decompression.decode(
+        body.span.bytes, as: .zstd, within: DecodedBounds(bytes: 1 << 20, ratio: 1_000), room: room)
     }
   }
 
