@@ -153,7 +153,11 @@ while returned < most_due and bytes < most_due_bytes do
   local f = failing(due)
   local list = f and f.deaths > 0 and lists - 1 or 0
   -- A suspect goes behind the other suspects, of which some haven't been tried yet. Any other envelope is next.
-  redis.call(list == 0 and 'RPUSH' or 'LPUSH', KEYS[8 + list], due)
+  if list == 0 then
+    redis.call('RPUSH', KEYS[8 + list], due)
+  else
+    redis.call('LPUSH', KEYS[8 + list], due)
+  end
   returned, bytes = returned + 1, bytes + #due
   lengths[list], added[list] = lengths[list] + 1, (added[list] or 0) + #due
   next_sizes[list] = nil
